@@ -1,0 +1,118 @@
+"""Where the context came from: sources, the segments of a block that belong to them, and who asked."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+class SourceType(StrEnum):
+    """The kinds of source, spelled as the API spells them."""
+
+    USER = "User"
+    FRAMEWORK = "Framework"
+    MCP_SERVER = "McpServer"
+    SKILL = "Skill"
+    TOOL = "Tool"
+    MEMORY = "Memory"
+    HOOK = "Hook"
+    COMMAND = "Command"
+    AGENT = "Agent"
+    PLUGIN = "Plugin"
+    ASSISTANT = "Assistant"
+    ATTACHMENT = "Attachment"
+    COMPACTION = "Compaction"
+    OVERHEAD = "Overhead"
+
+
+_LABELS = {SourceType.MCP_SERVER: "MCP"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """Who brought a piece of context. `name` is None only for `User` and `Overhead`."""
+
+    type: SourceType
+    name: str | None = None
+    plugin: str | None = None
+    via: str | None = None  # the aggregating MCP server through which this one was reached
+
+    @property
+    def label(self) -> str:
+        """For people: ``MCP: context7``, ``Skill: vectorize``, ``User``."""
+        kind = _LABELS.get(self.type, str(self.type))
+        return kind if self.name is None else f"{kind}: {self.name}"
+
+
+class Accuracy(StrEnum):
+    """How a token number was come by."""
+
+    EXACT = "exact"
+    SHARED = "shared"  # an exact sum divided over a few blocks
+    ESTIMATED = "estimated"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Segment:
+    """A piece of one block that belongs to one source.
+
+    `start` and `end` are code points of the decoded string at `path` (both None: the whole value, of any JSON type).
+    `byte_start` and `byte_end` are offsets in the block's raw bytes, `cache_control` member included; the byte spans
+    of a block's segments tile it without gap or overlap: structure around a string belongs to its first segment's
+    neighbour of kind ``structure`` (source Overhead).
+    """
+
+    source: Source
+    kind: str  # schema, listing, instructions, body, call, result, prompt, text, thinking, structure, ...
+    path: str  # within the block: "" for the block itself, ".text", ".content[0].text", ".input.prompt"
+    start: int | None
+    end: int | None
+    byte_start: int
+    byte_end: int
+    rule: str
+    evidence: str | None = None
+    confidence: float = 1.0
+    text: str = ""  # the decoded text that is counted and hashed; JSON text for a non-string value
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BlockAttribution:
+    """The segments of one block, in the order of `RequestLayout.blocks`."""
+
+    json_path: str  # "$.messages[0].content[1]"
+    message_index: int  # -1 for tools, system and overhead
+    role: str  # "system" for tools, system and overhead
+    segments: Sequence[Segment]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Identity:
+    """Who asked: read from headers, metadata and the body (attribution/identity.py). None where nothing says so."""
+
+    session_id: str | None = None
+    agent_id: str | None = None
+    parent_agent_id: str | None = None
+    agent_type: str | None = None
+    request_class: str | None = None  # main, subagent, compaction, auxiliary, count_tokens, ... or "other"
+    client: str | None = None  # "claude-cli", "anthropic-python", ...
+    client_version: str | None = None
+    model: str | None = None
+    project: str | None = None  # the client's working directory
+    previous_message_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RequestAttribution:
+    """The whole answer of `AttributionEngine.analyze_request`."""
+
+    blocks: Sequence[BlockAttribution]
+    overhead: Sequence[Segment]  # bytes outside tools, system and messages, named by top-level key
+    identity: Identity
+
+    def segments(self) -> list[Segment]:
+        """All segments in prompt order: tools, system, messages, then overhead."""
+        return [s for block in self.blocks for s in block.segments] + list(self.overhead)
