@@ -1,0 +1,301 @@
+"""Heads of HTTP/1.1 messages: parsed strictly, framed, stripped of hop-by-hop fields, written again.
+
+Apart from the bodies because only heads are rebuilt: h11 parses them and `raw_items()` keeps order, casing and
+duplicates. Before h11 this refuses what it tolerates and other servers read differently: bare LF, obsolete folding,
+Content-Length beside Transfer-Encoding, repeated lengths. It never touches a value but that of Host, and moves no byte.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from enum import Enum, auto
+from typing import TYPE_CHECKING
+
+import h11
+
+from claudeproxy.errors import ProtocolError
+
+if TYPE_CHECKING:
+    from claudeproxy.model import Buffer, RawHeaders
+
+_MAX_EMPTY_LINES = 4  # before a request line; RFC 9112, 2.2 asks for one at least
+_CONTROLS = bytes(set(range(0x20)) - set(b"\t\r\n")) + b"\x7f"
+_WITHOUT_CONTROLS = bytes(set(range(256)) - set(_CONTROLS))
+_LENGTH = re.compile(rb"[0-9]{1,18}")  # 18 digits are an exabyte and fit 64 bits
+_PROBE = h11.Request(method="GET", target="/", headers=[("Host", "a"), ("Connection", "upgrade"), ("Upgrade", "a")])
+
+# RFC 9110, 7.6.1 and 11.7: fields that concern one connection only.
+_HOP_BY_HOP = frozenset(
+    b"keep-alive proxy-connection proxy-authenticate proxy-authentication-info proxy-authorization te upgrade".split()
+)
+# "Connection: X-Api-Key" must not make us drop the key: fields for the origin stay, whatever Connection names.
+_END_TO_END = frozenset(
+    b"accept accept-encoding authorization cache-control content-encoding content-length content-type cookie date "
+    b"expect host location origin range referer request-id retry-after set-cookie strict-transport-security trailer "
+    b"transfer-encoding user-agent www-authenticate".split()
+)
+_END_TO_END_PREFIXES = (b"anthropic-", b"x-api-", b"x-app", b"x-cl", b"x-stainless-", b"access-control-", b"sec-")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RequestHead:
+    """Request line and fields. `http_version` is `1.0` or `1.1`."""
+
+    method: str
+    target: str
+    http_version: str
+    headers: RawHeaders
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResponseHead:
+    """Status line and fields; `reason` is Latin-1, maybe empty."""
+
+    status_code: int
+    reason: str
+    http_version: str
+    headers: RawHeaders
+
+
+class HeadParser:
+    """Collects the bytes of a head and parses it once its empty line is there.
+
+    One parser reads one connection's heads in turn: what follows a head stays inside for the next call, or is taken out
+    with `leftover`. `max_bytes` bounds a head with its final empty line; a longer one is a ProtocolError with hint 431.
+    """
+
+    __slots__ = ("_buffer", "_checked", "_empty_lines", "_max_bytes", "_searched")
+
+    def __init__(self, *, max_bytes: int = 65536) -> None:
+        self._max_bytes = max_bytes
+        self._buffer = bytearray()
+        self._searched = 0  # no empty line ends before this offset
+        self._checked = 0  # complete lines up to here are known to end in CRLF
+        self._empty_lines = 0
+
+    def __repr__(self) -> str:
+        return f"<HeadParser holding {len(self._buffer)} bytes>"
+
+    def feed(self, data: Buffer) -> None:
+        """Add bytes of the peer; nothing is judged before `request` or `response` is called."""
+        self._buffer += data
+
+    @property
+    def leftover(self) -> bytes:
+        """The bytes after the last parsed head, given out once."""
+        rest = bytes(self._buffer)
+        self._buffer.clear()
+        self._searched = self._checked = self._empty_lines = 0
+        return rest
+
+    def request(self) -> RequestHead | None:
+        """The next request head; None while its end has not come. Raises ProtocolError (400, 431, 501, 505)."""
+        while self._buffer.startswith(b"\r\n"):
+            self._empty_lines += 1
+            if self._empty_lines > _MAX_EMPTY_LINES:
+                raise ProtocolError("empty lines where a request line was due")
+            del self._buffer[:2]
+            self._searched = self._checked = 0
+        raw = self._take_head()
+        if raw is None:
+            return None
+        event = _parse(h11.Connection(h11.SERVER), raw)
+        assert isinstance(event, h11.Request)
+        headers = tuple(event.headers.raw_items())
+        version = _check(raw, event.http_version, headers)
+        return RequestHead(
+            method=event.method.decode("ascii"),
+            target=event.target.decode("ascii"),
+            http_version=version,
+            headers=headers,
+        )
+
+    def response(self, *, method: str) -> ResponseHead | None:
+        """The next response head, informational ones too; None while its end has not come. Raises ProtocolError.
+
+        `method` is that of the request: what the head says about a body is for `response_framing` to tell.
+        """
+        raw = self._take_head()
+        if raw is None:
+            return None
+        connection = h11.Connection(h11.CLIENT)
+        if raw[9:10] == b"1":  # h11 takes an informational answer only after a request
+            connection.send(_PROBE)
+        event = _parse(connection, raw)
+        assert isinstance(event, h11.InformationalResponse | h11.Response)
+        headers = tuple(event.headers.raw_items())
+        version = _check(raw, event.http_version, headers)
+        return ResponseHead(
+            status_code=event.status_code,
+            reason=bytes(event.reason).decode("latin-1"),
+            http_version=version,
+            headers=headers,
+        )
+
+    def _take_head(self) -> bytes | None:
+        """Cut one head out of the buffer, or None. Refuses NUL, control characters, bare CR and bare LF, folding."""
+        buffer, limit = self._buffer, self._max_bytes
+        found = buffer.find(b"\r\n\r\n", self._searched, limit)
+        end = found + 4 if found >= 0 else buffer.rfind(b"\n", self._checked, limit) + 1
+        if end > self._checked:
+            _check_lines(bytes(buffer[self._checked : end]))
+            self._checked = end
+        if found >= 0:
+            head = bytes(buffer[:end])
+            del buffer[:end]
+            self._searched = self._checked = self._empty_lines = 0
+            return head
+        if len(buffer) >= limit:
+            raise ProtocolError(f"the head is longer than {limit} bytes", status_hint=431)
+        self._searched = max(0, len(buffer) - 3)
+        return None
+
+
+def _check_lines(lines: bytes) -> None:
+    """Refuse line ends and characters that parsers disagree on, in `lines` that end with LF."""
+    ends = lines.count(b"\n")
+    if lines.count(b"\r\n") != ends or lines.count(b"\r") != ends:
+        raise ProtocolError("a head's lines end with CRLF; a bare CR or LF is not allowed")
+    if lines.translate(None, _WITHOUT_CONTROLS):
+        raise ProtocolError("a head holds no control characters")
+    # RFC 9112, 5.2: a line that begins with whitespace is obsolete folding.
+    if b"\r\n " in lines or b"\r\n\t" in lines or lines.startswith((b" ", b"\t")):
+        raise ProtocolError("folded header lines are not allowed")
+
+
+def _parse(connection: h11.Connection, raw: bytes) -> object:
+    try:
+        connection.receive_data(raw)
+        return connection.next_event()
+    except h11.RemoteProtocolError as exc:
+        raise ProtocolError(str(exc), status_hint=exc.error_status_hint) from None
+
+
+def _check(raw: bytes, version: bytes, headers: RawHeaders) -> str:
+    """Refuse ambiguous framing (RFC 9112, 6.1 to 6.3) and versions we do not speak; return the version we go by."""
+    if not version.startswith(b"1."):
+        raise ProtocolError(f"HTTP/{version.decode('latin-1')} is not spoken here", status_hint=505)
+    lower = raw.lower()
+    lengths = lower.count(b"\r\ncontent-length:")
+    if lengths:
+        # h11 folds "5, 5" into "5": the comma shows only in the bytes.
+        value = lower.partition(b"\r\ncontent-length:")[2].partition(b"\r\n")[0].strip(b" \t")
+        if lengths > 1 or not _LENGTH.fullmatch(value):
+            raise ProtocolError("repeated or malformed Content-Length")
+    if b"\r\ntransfer-encoding:" in lower:
+        if lengths:
+            raise ProtocolError("Content-Length together with Transfer-Encoding")
+        if version == b"1.0":
+            raise ProtocolError("Transfer-Encoding in an HTTP/1.0 message")
+    # RFC 9110, 2.5: a higher minor version is read as the highest that we know.
+    return "1.0" if version == b"1.0" else "1.1"
+
+
+class Framing(Enum):
+    """How the end of a body is found."""
+
+    NONE = auto()
+    LENGTH = auto()
+    CHUNKED = auto()
+    CLOSE = auto()
+
+
+def request_framing(head: RequestHead) -> tuple[Framing, int]:
+    """(framing, length in bytes) of a request's body; the length is 0 unless LENGTH (RFC 9112, 6.3)."""
+    return _framing(head.headers) or (Framing.NONE, 0)
+
+
+def response_framing(head: ResponseHead, *, method: str) -> tuple[Framing, int]:
+    """(framing, length in bytes) of the body that answers a request of `method` (RFC 9112, 6.3)."""
+    status = head.status_code
+    if method == "HEAD" or status < 200 or status in (204, 304) or (method == "CONNECT" and status < 300):
+        return Framing.NONE, 0
+    return _framing(head.headers) or (Framing.CLOSE, 0)
+
+
+def _framing(headers: RawHeaders) -> tuple[Framing, int] | None:
+    if get(headers, b"transfer-encoding") is not None:  # `chunked`: the parser lets no other through
+        return Framing.CHUNKED, 0
+    length = get(headers, b"content-length")
+    return None if length is None else (Framing.LENGTH, int(length))
+
+
+def serialize_request(method: str, target: str, headers: RawHeaders) -> bytes:
+    """The bytes of a request head, HTTP/1.1, fields as given. Raises ProtocolError on a line break inside."""
+    return _serialize(f"{method} {target} HTTP/1.1".encode("ascii"), headers)
+
+
+def serialize_response(head: ResponseHead, headers: RawHeaders) -> bytes:
+    """The bytes of a response head, HTTP/1.1, with `headers` in place of its own."""
+    return _serialize(f"HTTP/1.1 {head.status_code} {head.reason}".encode("latin-1"), headers)
+
+
+def _serialize(start: bytes, headers: RawHeaders) -> bytes:
+    lines = [start, *(b"%b: %b" % field for field in headers), b"", b""]
+    raw = b"\r\n".join(lines)
+    if raw.count(b"\n") != len(lines) - 1 or raw.count(b"\r") != len(lines) - 1:
+        raise ProtocolError("a head cannot hold a line break inside a field")
+    return raw
+
+
+def forward_headers(headers: RawHeaders, *, host: bytes | None = None, keep_upgrade: bool = False) -> RawHeaders:
+    """The fields to send on: hop-by-hop ones and those that Connection names are dropped (RFC 9110, 7.6.1).
+
+    Order, casing and duplicates stay. Connection itself stays, where it stood, only with `upgrade` (if `keep_upgrade`)
+    or `TE` (for `TE: trailers`, since trailers are forwarded). Transfer-Encoding stays because chunks are sent on
+    verbatim. `host` replaces the value of Host, or is put first where there was none.
+    """
+    named = _connection_options(headers)
+    upgrade = keep_upgrade and b"upgrade" in named and get(headers, b"upgrade") is not None
+    te = any(value.strip().lower() == b"trailers" for value in get_all(headers, b"te"))
+    kept = [option for option, wanted in ((b"Upgrade", upgrade), (b"TE", te)) if wanted]
+    result: list[tuple[bytes, bytes]] = []
+    connection: bytes | None = b", ".join(kept) or None
+    for name, value in headers:
+        lower = name.lower()
+        if lower == b"connection":
+            if connection is not None:
+                result.append((name, connection))
+                connection = None
+        elif lower == b"host" and host is not None:
+            result.append((name, host))
+        elif (
+            (lower not in _HOP_BY_HOP and (lower not in named or _is_end_to_end(lower)))
+            or (upgrade and lower == b"upgrade")
+            or (te and lower == b"te" and value.strip().lower() == b"trailers")
+        ):
+            result.append((name, value))
+    if connection is not None:
+        result.append((b"Connection", connection))
+    if host is not None and get(headers, b"host") is None:
+        result.insert(0, (b"Host", host))
+    return tuple(result)
+
+
+def _connection_options(headers: RawHeaders) -> frozenset[bytes]:
+    values = get_all(headers, b"connection")
+    return frozenset(option.strip().lower() for value in values for option in value.split(b","))
+
+
+def _is_end_to_end(lower: bytes) -> bool:
+    return lower in _END_TO_END or lower.startswith(_END_TO_END_PREFIXES)
+
+
+def wants_close(version: str, headers: RawHeaders) -> bool:
+    """Whether the sender means to close after this message (RFC 9112, 9.3)."""
+    options = _connection_options(headers)
+    return b"close" in options or (version == "1.0" and b"keep-alive" not in options)
+
+
+def get(headers: RawHeaders, name: bytes) -> bytes | None:
+    """The first value of field `name` (lower case), or None."""
+    for key, value in headers:
+        if key.lower() == name:
+            return value
+    return None
+
+
+def get_all(headers: RawHeaders, name: bytes) -> list[bytes]:
+    """All values of field `name` (lower case), in order."""
+    return [value for key, value in headers if key.lower() == name]
