@@ -1,0 +1,58 @@
+"""A pipe that tells the recorder that something ended: one byte, never waited for by the one who writes it.
+
+Apart so that relay and recorder need not be in one process: either end may be inherited. Losing a wake-up costs one
+poll interval and nothing else, so a full pipe is simply left full.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import sys
+import time
+from contextlib import suppress
+
+
+def notify(descriptor: int) -> None:
+    """Write a byte into a non-blocking pipe; a full or closed one is no matter."""
+    with suppress(OSError):
+        os.write(descriptor, b"\0")
+
+
+def wait(descriptor: int | None, seconds: float) -> bool:
+    """Wait for a byte, then take all there are; False when none came within `seconds`.
+
+    Raises EOFError when the other end is closed: whoever would write is gone or has said that this was all.
+    """
+    if descriptor is None or sys.platform == "win32":
+        time.sleep(seconds)  # select() knows only sockets on Windows
+        return False
+    ready, _, _ = select.select([descriptor], [], [], seconds)
+    if not ready:
+        return False
+    if not os.read(descriptor, 65536):
+        raise EOFError
+    return True
+
+
+class WakePipe:
+    """Both ends of a pipe within one process. `notify` never blocks or raises; `wait` as the function of that name."""
+
+    def __init__(self) -> None:
+        self.read_end, self.write_end = os.pipe()
+        if hasattr(os, "set_blocking"):
+            os.set_blocking(self.write_end, False)
+            os.set_blocking(self.read_end, False)
+
+    def notify(self) -> None:
+        """Wake whoever waits."""
+        notify(self.write_end)
+
+    def wait(self, seconds: float) -> bool:
+        """Wait to be woken. Raises EOFError when the writing end is closed."""
+        return wait(self.read_end, seconds)
+
+    def close(self) -> None:
+        """Close both ends."""
+        os.close(self.write_end)
+        os.close(self.read_end)
