@@ -1,0 +1,55 @@
+"""Where a message's body ends and which of its bytes are payload, beside forwarding it verbatim.
+
+Apart because both directions need the same four framings (RFC 9112, 6.3), and the relay's loops stay short for it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from claudeproxy.sansio.chunked import ChunkedScanner
+from claudeproxy.sansio.headers import Framing
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from claudeproxy.model import Buffer, RawHeaders
+
+
+class Body:
+    """One body in passage. `ended` is true from the start where there is none."""
+
+    __slots__ = ("_remaining", "_scanner", "ended", "framing")
+
+    def __init__(self, framing: Framing, length: int) -> None:
+        self.framing = framing
+        self._remaining = length
+        self._scanner = ChunkedScanner() if framing is Framing.CHUNKED else None
+        self.ended = framing is Framing.NONE or (framing is Framing.LENGTH and length == 0)
+
+    def __repr__(self) -> str:
+        return f"<Body {self.framing.name} {'ended' if self.ended else 'open'}>"
+
+    def feed(self, data: bytes) -> tuple[bytes, Sequence[Buffer], bytes]:
+        """(bytes of this body as they go on the wire, the payload in them, what belongs to the next message).
+
+        Raises ProtocolError on malformed chunks.
+        """
+        if self._scanner is not None:
+            payload, count = self._scanner.feed(data) if not self.ended else ([], 0)
+            self.ended = self._scanner.ended
+            return (data, payload, b"") if count == len(data) else (data[:count], payload, data[count:])
+        if self.framing is Framing.CLOSE:
+            return data, (data,) if data else (), b""
+        count = min(self._remaining, len(data))
+        self._remaining -= count
+        self.ended = self._remaining == 0
+        if count == len(data):
+            return data, (data,) if data else (), b""
+        piece = data[:count]
+        return piece, (piece,) if piece else (), data[count:]
+
+    @property
+    def trailers(self) -> RawHeaders:
+        """The trailer fields of a chunked body that ended."""
+        return () if self._scanner is None else self._scanner.trailers
