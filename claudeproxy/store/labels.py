@@ -1,0 +1,82 @@
+"""Numbers for what many segments have in common: sources, labels, versions of the rules.
+
+Apart from `explained`, which lays segments on nodes, because this is plain interning: find or add.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, TypeVar
+
+from claudeproxy.store.text import clean
+
+if TYPE_CHECKING:
+    import sqlite3
+
+    from claudeproxy.model import Segment, Source
+
+K = TypeVar("K")
+
+MAX_REMEMBERED = 16_384  # entries in a memory
+
+
+class Labels:
+    """Interns over one connection. The caller holds the transaction and calls `forget` after a rollback."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+        self._known: dict[tuple[object, ...], int] = {}
+
+    def forget(self) -> None:
+        """Forget all ids: they may have been rolled back, or deleted by another process."""
+        self._known.clear()
+
+    def rules(self, version: str) -> int:
+        """Return the number of a version of the rules."""
+        self._connection.execute("INSERT OR IGNORE INTO rules (version) VALUES (?)", (clean(version),))
+        row = self._connection.execute("SELECT id FROM rules WHERE version = ?", (clean(version),)).fetchone()
+        return int(row[0])
+
+    def label(self, segment: Segment) -> int:
+        """Return the number of what this segment shares with others: source, kind, path, rule, evidence, confidence."""
+        key = (segment.source, segment.kind, segment.path, segment.rule, segment.evidence, segment.confidence)
+        if (known := self._known.get(key)) is None:
+            values = (
+                self._source(segment.source),
+                clean(segment.kind),
+                clean(segment.path),
+                clean(segment.rule),
+                clean(segment.evidence or ""),
+                segment.confidence,
+            )
+            self._connection.execute(
+                "INSERT OR IGNORE INTO segment_labels (source, kind, path, rule, evidence, confidence)"
+                " VALUES (?, ?, ?, ?, ?, ?)",
+                values,
+            )
+            row = self._connection.execute(
+                "SELECT id FROM segment_labels WHERE source = ? AND kind = ? AND path = ? AND rule = ?"
+                " AND evidence = ? AND confidence = ?",
+                values,
+            ).fetchone()
+            known = int(row[0])
+            remember(self._known, key, known)
+        return known
+
+    def _source(self, source: Source) -> int:
+        values = (source.type.value, clean(source.name), clean(source.plugin), clean(source.via), clean(source.label))
+        self._connection.execute(
+            "INSERT OR IGNORE INTO sources (type, name, plugin, via, label) VALUES (?, ?, ?, ?, ?)", values
+        )
+        row = self._connection.execute(
+            "SELECT id FROM sources WHERE type = ? AND ifnull(name, '') = ifnull(?, '')"
+            " AND ifnull(plugin, '') = ifnull(?, '') AND ifnull(via, '') = ifnull(?, '')",
+            values[:4],
+        ).fetchone()
+        return int(row[0])
+
+
+def remember(memory: dict[K, int], key: K, value: int) -> None:
+    """Add to a memory that is emptied when it is full."""
+    if len(memory) >= MAX_REMEMBERED:
+        memory.clear()
+    memory[key] = value

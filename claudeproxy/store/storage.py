@@ -1,0 +1,299 @@
+"""`CaptureStorage`: the verbs of the database of captures.
+
+Everything is synchronous. One instance holds one connection, which may move from thread to thread but be used by one
+at a time: open one for each thread. One process writes captures, the recorder; others may write beside it (feedback,
+retention), each transaction takes its turn. Readers see the last commit, and no call holds a snapshot after it returns.
+
+The layout of the file is in `migrations`; how a body becomes rows, in `cutting`, `tree` and `skeleton`.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from claudeproxy.errors import NotFoundError, ProtocolError, StorageError
+from claudeproxy.store import queries
+from claudeproxy.store.codec import Codec
+from claudeproxy.store.database import BUSY_TIMEOUT, file_identity, file_size, open_database, transaction
+from claudeproxy.store.explained import Explanations
+from claudeproxy.store.functions import derived_id
+from claudeproxy.store.headers import raw_headers
+from claudeproxy.store.values import RequestPage, StorageSummary, parse_json
+from claudeproxy.store.verify import Verifier
+from claudeproxy.store.writer import ExchangeWriter
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from types import TracebackType
+    from typing import Self
+
+    from claudeproxy.model import RecordedExchange, RequestAttribution
+    from claudeproxy.store.values import (
+        CapturedRequest,
+        CapturedResponse,
+        ContextAttribution,
+        RequestFilters,
+        SourceTotal,
+        VerifyReport,
+    )
+
+MAX_DECODED = 256 * 1024 * 1024  # bytes that a stored response may expand to when it is read as JSON
+
+_REQUEST_IDS = (("requests", "id"), ("requests", "correlation_id"))
+_RESPONSE_IDS = (("responses", "id"), *_REQUEST_IDS)
+
+
+class CaptureStorage:
+    """Captured requests and responses in one SQLite file.
+
+    :param path: the database; made, with its directory, when it is missing and `read_only` is false.
+    :param read_only: open for reading only; the file must exist. Works beside a running recorder.
+    :param busy_timeout: seconds to wait for another writer before StorageError.
+    :raises DatabaseVersionError: the file was written by a newer version.
+    :raises StorageError: it cannot be opened.
+    """
+
+    def __init__(self, path: Path | str, *, read_only: bool = False, busy_timeout: float = BUSY_TIMEOUT) -> None:
+        self.path = Path(path)
+        self.read_only = read_only
+        self._busy_timeout = busy_timeout
+        self._closed = False
+        self._open()
+
+    def __repr__(self) -> str:
+        return f"<CaptureStorage {self.path}{', read-only' if self.read_only else ''}>"
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connection. A closed storage stays closed."""
+        self._closed = True
+        self._connection.close()
+
+    # --- recording ------------------------------------------------------------------------------------------
+
+    def record(self, exchanges: Sequence[RecordedExchange], cursors: Mapping[str, tuple[int, int]]) -> list[str]:
+        """Store exchanges and how far the journals are read, in one transaction; return the request ids.
+
+        An exchange that is known by its `correlation_id` is updated while it is in flight and left alone once it has
+        ended, so recording the same journal twice changes nothing.
+
+        :raises StorageError: nothing of it was stored; the same call may be made again.
+        """
+        with self._writing():
+            ids = [self._writer.write(exchange) for exchange in exchanges]
+            self._connection.executemany(
+                "INSERT OR REPLACE INTO cursors VALUES (?, ?, ?)",
+                [(owner, segment, position) for owner, (segment, position) in cursors.items()],
+            )
+            return ids
+
+    def cursors(self) -> dict[str, tuple[int, int]]:
+        """Return for each journal (by its owner) the segment and offset up to which it is recorded."""
+        rows = self._all("SELECT owner, segment, position FROM cursors")
+        return {row["owner"]: (row["segment"], row["position"]) for row in rows}
+
+    def capture_request(self, exchange: RecordedExchange) -> str:
+        """Store one exchange as far as it is known; return the id of its request."""
+        return self.record([exchange], {})[0]
+
+    def capture_response(self, exchange: RecordedExchange) -> str:
+        """Store one exchange that has a response; return the id of the response.
+
+        :raises StorageError: it has none.
+        """
+        if exchange.response is None:
+            raise StorageError(f"exchange {exchange.correlation_id} has no response to capture")
+        self.record([exchange], {})
+        return derived_id("response", exchange.correlation_id)
+
+    # --- captures -------------------------------------------------------------------------------------------
+
+    def get_request(self, id: str) -> CapturedRequest:  # noqa: A002 - the name in the contract
+        """Return a request by its id, its correlation id, or an unambiguous beginning of one.
+
+        :raises NotFoundError: with near ids.
+        """
+        number = self._find(id, _REQUEST_IDS, "request")
+        return queries.request_from(self._all(f"{queries.REQUESTS} WHERE c.n = ?", (number,))[0], self)
+
+    def get_response(self, id: str) -> CapturedResponse:  # noqa: A002
+        """Return a response by its own id, its correlation id or its request's id, or a beginning of one.
+
+        :raises NotFoundError: with near ids; also when the request has no response (yet).
+        """
+        number = self._find(id, _RESPONSE_IDS, "response")
+        rows = self._all(f"{queries.RESPONSES} WHERE n = ?", (number,))
+        if not rows:
+            raise NotFoundError(f"request {id!r} has no response")
+        return queries.response_from(rows[0], self)
+
+    def request_body(self, id: str) -> bytes:  # noqa: A002
+        """Return the captured bytes, content coding taken off; empty when they were not kept.
+
+        :raises NotFoundError: no such request.
+        :raises CorruptBodyError: the stored body cannot be put together.
+        """
+        number = self._find(id, _REQUEST_IDS, "request")
+        row = self._all("SELECT node, skeleton FROM requests WHERE n = ?", (number,))[0]
+        if row["node"] is None:
+            return self._whole_body("request_bodies", number)
+        with self._reading():
+            return self._writer.tree.rebuild(row["node"], row["skeleton"])
+
+    def response_body(self, id: str) -> bytes:  # noqa: A002
+        """Return the response's bytes as received, still content-encoded; empty when they were not kept.
+
+        :raises NotFoundError: no such response.
+        :raises CorruptBodyError: the stored body cannot be read.
+        """
+        return self._whole_body("response_bodies", self._find(id, _RESPONSE_IDS, "response"))
+
+    def response_json(self, id: str) -> object:  # noqa: A002
+        """Return a response's JSON; for a stream the message put together from it; None when it is neither."""
+        from claudeproxy.sansio.answer import read_answer
+        from claudeproxy.sansio.encoding import decode
+
+        response = self.get_response(id)
+        body, headers = response.body, raw_headers(response.headers)
+        if response.streamed:
+            return read_answer(body, headers, status_code=response.status_code, max_decoded=MAX_DECODED).message
+        codings = ", ".join(value for name, value in response.headers if name.lower() == "content-encoding")
+        try:
+            return parse_json(decode(body, codings, max_bytes=MAX_DECODED))
+        except ProtocolError:
+            return None
+
+    def query_requests(self, filters: RequestFilters) -> RequestPage:
+        """Return a page of requests, newest first, with the number of all that match."""
+        with self._reading():
+            self._connection.execute("BEGIN")  # rows and total from one snapshot
+            try:
+                as_of = filters.as_of
+                if as_of is None:
+                    as_of = int(self._connection.execute("SELECT ifnull(max(n), 0) FROM requests").fetchone()[0])
+                query = queries.list_query(filters, as_of)
+                rows = self._connection.execute(query.rows, query.parameters).fetchall()
+                total = int(self._connection.execute(query.count, query.parameters).fetchone()[0])
+            finally:
+                self._connection.execute("ROLLBACK")
+        return RequestPage(rows=tuple(queries.request_from(row, self) for row in rows), total=total, as_of=as_of)
+
+    # --- where the context came from ------------------------------------------------------------------------
+
+    def underived(self, rules_version: str, limit: int) -> list[str]:
+        """Return ids of ended requests with a body that were not explained by this version of the rules."""
+        row = self._all("SELECT id FROM rules WHERE version = ?", (rules_version,))
+        parameters = {"rules": row[0]["id"] if row else -1, "limit": limit}
+        return [row["id"] for row in self._all(queries.UNDERIVED, parameters)]
+
+    def is_attributed(self, request_id: str) -> bool:
+        """Tell whether a request was explained, by whatever version of the rules."""
+        return bool(self._all("SELECT 1 FROM requests WHERE id = ? AND rules > 0", (request_id,)))
+
+    def save_attribution(
+        self, request_id: str, result: RequestAttribution, token_counts: Sequence[int], *, rules_version: str
+    ) -> None:
+        """Store where a request's context came from. `token_counts` counts ``result.segments()`` one by one.
+
+        A node that these rules have explained in another request keeps its segments.
+
+        :raises NotFoundError: no such request.
+        :raises StorageError: the counts do not match, or the database cannot be written.
+        """
+        with self._writing():
+            self._explanations.save(request_id, result, token_counts, version=rules_version)
+
+    def attributions(self, request_id: str) -> list[ContextAttribution]:
+        """Return every piece of a request's context with its source, in prompt order.
+
+        What belongs to no node comes last: overhead (equal pieces in one row) and the client's billing header.
+        """
+        return [queries.attribution_from(row) for row in self._all(queries.ATTRIBUTIONS, (request_id,))]
+
+    def sources(self, request_id: str) -> list[SourceTotal]:
+        """Return what each source contributed to a request, the largest first."""
+        return [queries.source_from(row) for row in self._all(queries.SOURCES, (request_id,))]
+
+    # --- health ---------------------------------------------------------------------------------------------
+
+    def verify(self) -> VerifyReport:
+        """Derive every hash again and compare."""
+        with self._reading():
+            return Verifier(self._connection, self._codec, self._writer.tree).run()
+
+    def summary(self) -> StorageSummary:
+        """Return how much is stored."""
+        row = self._all(queries.SUMMARY)[0]
+        return StorageSummary(
+            **{name: row[name] for name in row.keys()},  # noqa: SIM118 - a Row iterates over values
+            database_bytes=file_size(self.path),
+            wal_bytes=file_size(self.path.with_name(self.path.name + "-wal")),
+        )
+
+    # --- the connection -------------------------------------------------------------------------------------
+
+    def _open(self) -> None:
+        self._connection = open_database(self.path, read_only=self.read_only, busy_timeout=self._busy_timeout)
+        self._identity = file_identity(self.path)
+        self._codec = Codec()
+        self._writer = ExchangeWriter(self._connection, self._codec)
+        self._explanations = Explanations(self._connection, self._writer.tree)
+
+    def _forget(self) -> None:
+        self._writer.forget()
+        self._explanations.forget()
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        if self._moved():
+            raise StorageError(f"{self.path} was deleted or replaced; it is open anew and the call may be repeated")
+        try:
+            with transaction(self._connection):
+                yield
+        except BaseException as error:
+            self._forget()
+            if isinstance(error, sqlite3.IntegrityError):
+                # Another process deleted what we remembered (retention): with the memory gone it will work.
+                raise StorageError(f"the database changed meanwhile ({error}); the call may be repeated") from error
+            raise
+
+    @contextmanager
+    def _reading(self) -> Iterator[None]:
+        self._moved()
+        try:
+            yield
+        except sqlite3.Error as error:
+            raise StorageError(f"the database cannot be read: {error}") from error
+
+    def _moved(self) -> bool:
+        """Open the file anew when it is another one by now: SQLite would go on with the deleted one, silently."""
+        if self._closed:
+            raise StorageError("the storage is closed")
+        if self._identity is not None and file_identity(self.path) == self._identity:
+            return False
+        self._connection.close()
+        self._identity = None  # nothing holds the old file any more: a new one may get its inode number
+        self._open()
+        return True
+
+    def _all(self, statement: str, parameters: Sequence[object] | Mapping[str, object] = ()) -> list[sqlite3.Row]:
+        with self._reading():
+            return self._connection.execute(statement, parameters).fetchall()
+
+    def _find(self, wanted: str, columns: Sequence[tuple[str, str]], what: str) -> int:
+        with self._reading():
+            return queries.find(self._connection, wanted, columns, what)
+
+    def _whole_body(self, table: str, number: int) -> bytes:
+        rows = self._all(f"SELECT codec, data FROM {table} WHERE request = ?", (number,))  # noqa: S608 - ours
+        return self._codec.decompress(rows[0]["codec"], rows[0]["data"]) if rows else b""

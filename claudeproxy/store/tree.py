@@ -1,0 +1,229 @@
+"""Blocks and nodes in the database: kept once, found again, walked.
+
+Apart because this is the one place where content becomes ids. What it remembers between transactions (hash to block,
+place to node) is bounded and must be forgotten when a transaction is rolled back; foreign keys and never-reused ids
+make a stale memory an IntegrityError, not a wrong link. Knows nothing of requests.
+"""
+
+from __future__ import annotations
+
+from hashlib import sha256
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
+
+from claudeproxy.errors import CorruptBodyError
+from claudeproxy.store import places
+from claudeproxy.store.cutting import PLACEHOLDER
+from claudeproxy.store.skeleton import Cut, Gap, Literal, Mask, PathStep, Skeleton, assemble, decode_skeleton
+
+if TYPE_CHECKING:
+    import sqlite3
+
+    from claudeproxy.store.codec import Codec
+    from claudeproxy.store.cutting import CutBody, Piece
+
+K = TypeVar("K")
+V = TypeVar("V")
+
+MAX_REMEMBERED = 65_536  # entries in each memory: about 10 MB, some hundred conversations of a thousand blocks
+WORTH_SHARING = 16  # bytes of a literal; naming a block costs about 8
+
+
+class StoredPath(NamedTuple):
+    """Where a body is: last node, skeleton in stored form, the blocks that the skeleton names."""
+
+    node: int
+    skeleton: bytes
+    references: set[int]
+
+
+class _Node(NamedTuple):
+    id: int
+    gap: int
+
+
+class BlockTree:
+    """The tree of one database. The caller holds the transaction and calls `forget` after a rollback."""
+
+    def __init__(self, connection: sqlite3.Connection, codec: Codec) -> None:
+        self._connection = connection
+        self._codec = codec
+        self._blocks: dict[bytes, int] = {}
+        self._nodes: dict[tuple[int, int, int], _Node] = {}
+        self._gaps: dict[int, bytes] = {}
+        self._roles: dict[str, int] = {}
+        self._seen_literals: dict[bytes, None] = {}
+
+    def forget(self) -> None:
+        """Forget all ids: they may have been rolled back, or deleted by another process."""
+        for memory in (self._blocks, self._nodes, self._gaps, self._roles, self._seen_literals):
+            memory.clear()
+
+    def store(self, body: bytes, cut: CutBody) -> StoredPath:
+        """Store a cut body and prove that it comes back.
+
+        :raises CorruptBodyError: when it does not. The caller rolls back to where it was, and stores the body whole.
+        """
+        known: dict[int, bytes] = {0: b""}  # what the ids of this body mean, by the hash they were found under
+        path: list[PathStep] = []
+        cuts, gaps, masks = [], [], []
+        parent = 0
+        for index, piece in enumerate(cut.pieces):
+            block = self._block(PLACEHOLDER if piece.masked else piece.data, known)
+            place = self._place(piece)
+            gap = b"".join(piece.gap)
+            node = self._node(parent, block, place, gap, piece, depth=index + 1)
+            if self._gap(node.gap) != gap:
+                gaps.append(Gap(index, tuple(self._literal(part, known) for part in piece.gap)))
+            if piece.masked:
+                masks.append(Mask(index, piece.data))
+            if piece.cut is not None:
+                offset, member = piece.cut
+                cuts.append(Cut(index, offset, self._block(member, known)))  # few distinct ones, in every request
+            path.append(PathStep(node.id, place, block, node.gap))
+            known[node.gap] = self._gap(node.gap)
+            parent = node.id
+        tail = tuple(self._literal(part, known) for part in cut.tail)
+        skeleton = Skeleton(cut.order, tail, tuple(cuts), tuple(gaps), tuple(masks))
+        if assemble(path, skeleton, known.__getitem__) != body:
+            raise CorruptBodyError("the body does not come back from its blocks")
+        codec, packed = self._codec.compress(skeleton.encode())
+        return StoredPath(parent, bytes((codec,)) + packed, skeleton.references())
+
+    def skeleton(self, stored: bytes) -> Skeleton:
+        """Read a skeleton: a byte for the codec, then its stored form.
+
+        :raises CorruptBodyError: when it is damaged.
+        """
+        return decode_skeleton(self._codec.decompress(stored[0], stored[1:]))
+
+    def path(self, node: int) -> list[PathStep]:
+        """Return the path that ends at `node`, in prompt order. Node 0 is the empty path."""
+        rows = self._connection.execute(
+            """
+            WITH RECURSIVE path (id, parent, place, block, gap, explanation) AS (
+              SELECT id, parent, place, block, gap, explanation FROM nodes WHERE id = ? AND id > 0
+              UNION ALL SELECT n.id, n.parent, n.place, n.block, n.gap, n.explanation
+              FROM path JOIN nodes n ON n.id = path.parent WHERE path.parent > 0)
+            SELECT id, place, block, gap, explanation FROM path
+            """,
+            (node,),
+        ).fetchall()
+        return [PathStep(*row) for row in reversed(rows)]
+
+    def rebuild(self, node: int, skeleton: bytes) -> bytes:
+        """Put a body together from what is in the database.
+
+        :raises CorruptBodyError: when a block is missing or damaged.
+        """
+        loaded: dict[int, bytes] = {}
+
+        def load(block: int) -> bytes:
+            if block not in loaded:
+                loaded[block] = self.read_block(block)
+            return loaded[block]
+
+        return assemble(self.path(node), self.skeleton(skeleton), load)
+
+    def read_block(self, block: int) -> bytes:
+        """Return a block's bytes.
+
+        :raises CorruptBodyError: when it is missing or damaged.
+        """
+        row = self._connection.execute("SELECT codec, data FROM blocks WHERE id = ?", (block,)).fetchone()
+        if row is None:
+            raise CorruptBodyError(f"block {block} is missing")
+        return self._codec.decompress(row[0], row[1])
+
+    # --- content to ids -------------------------------------------------------------------------------------
+
+    def _literal(self, data: bytes, known: dict[int, bytes]) -> Literal:
+        """Share a literal from the second time it is seen: many are new in every request, and a block has a price."""
+        if len(data) < WORTH_SHARING:
+            return data
+        digest = sha256(data).digest()
+        if digest not in self._blocks and digest not in self._seen_literals and self._find_block(digest) is None:
+            _remember(self._seen_literals, digest, None)
+            return data
+        return self._block(data, known)
+
+    def _block(self, data: bytes, known: dict[int, bytes]) -> int:
+        digest = sha256(data).digest()
+        block = self._blocks.get(digest)
+        if block is None:
+            block = self._find_or_add_block(digest, data)
+            _remember(self._blocks, digest, block)
+        known[block] = data
+        return block
+
+    def _find_block(self, digest: bytes) -> int | None:
+        row = self._connection.execute("SELECT id FROM blocks WHERE sha256 = ?", (digest,)).fetchone()
+        return None if row is None else int(row[0])
+
+    def _find_or_add_block(self, digest: bytes, data: bytes) -> int:
+        if (known := self._find_block(digest)) is not None:
+            return known
+        codec, packed = self._codec.compress(data)
+        return _inserted(
+            self._connection.execute(
+                "INSERT INTO blocks (sha256, codec, length, data) VALUES (?, ?, ?, ?)",
+                (digest, codec, len(data), packed),
+            )
+        )
+
+    def _node(self, parent: int, block: int, place: int, gap: bytes, piece: Piece, *, depth: int) -> _Node:
+        key = (parent, block, place)
+        if (node := self._nodes.get(key)) is not None:
+            return node
+        row = self._connection.execute(
+            "SELECT id, gap FROM nodes WHERE parent = ? AND block = ? AND place = ?", key
+        ).fetchone()
+        if row is None:
+            gap_block = self._block(gap, {})
+            row = (
+                _inserted(
+                    self._connection.execute(
+                        "INSERT INTO nodes (parent, block, place, gap, depth, message_index, item_index)"
+                        " VALUES (?, ?, ?, ?, ?, ?, ?)",
+                        (*key, gap_block, depth, piece.message_index, piece.item_index),
+                    )
+                ),
+                gap_block,
+            )
+        node = _Node(*row)
+        _remember(self._nodes, key, node)
+        return node
+
+    def _gap(self, block: int) -> bytes:
+        if (gap := self._gaps.get(block)) is None:
+            gap = self.read_block(block)
+            _remember(self._gaps, block, gap)
+        return gap
+
+    def _place(self, piece: Piece) -> int:
+        return places.pack(
+            section=piece.section,
+            opens=piece.opens,
+            masked=piece.masked,
+            items_skipped=piece.items_skipped,
+            messages_skipped=piece.messages_skipped,
+            role=self._role(piece.role),
+        )
+
+    def _role(self, name: str) -> int:
+        if (role := self._roles.get(name)) is None:
+            stored = name.encode("utf-8", "replace").decode()
+            self._connection.execute("INSERT OR IGNORE INTO roles (name) VALUES (?)", (stored,))
+            role = int(self._connection.execute("SELECT id FROM roles WHERE name = ?", (stored,)).fetchone()[0])
+            _remember(self._roles, name, role)
+        return role
+
+
+def _inserted(cursor: sqlite3.Cursor) -> int:
+    assert cursor.lastrowid is not None
+    return cursor.lastrowid
+
+
+def _remember(memory: dict[K, V], key: K, value: V) -> None:
+    if len(memory) >= MAX_REMEMBERED:
+        memory.clear()
+    memory[key] = value
