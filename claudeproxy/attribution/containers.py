@@ -1,0 +1,235 @@
+"""Cuts containers into their entries: a listing into skills, agents, tools, servers; a context block into its parts.
+
+Apart because entries are told by lists and names, not by markers alone. Every divider gets the item's text span and
+returns spans inside it; what it leaves out belongs to the item's own claim. An entry's text may imitate an entry:
+each divider says what it accepts as the beginning of a genuine one.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import TYPE_CHECKING
+
+from claudeproxy.attribution.memory import divide_memory
+from claudeproxy.attribution.names import (
+    PREFIX,
+    agent_source,
+    extract_mcp_server_name,
+    framework,
+    normalize_server,
+    skill_source,
+    tool,
+)
+from claudeproxy.attribution.spans import Claim, Span, cover
+from claudeproxy.model import Source, SourceType
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from claudeproxy.attribution.scene import Place, Scene
+
+    Divider = Callable[[str, int, int, Claim, Scene, Place], list[Span]]
+
+_NAME = r"[A-Za-z0-9_.\-]+(?::[A-Za-z0-9_.\-]+)*"
+_AGENT = re.compile(rf"^- (?P<name>{_NAME}): ", re.MULTILINE)
+_SKILL = re.compile(rf"^- (?P<name>{_NAME})(?:: |$)", re.MULTILINE)
+_HEADING = re.compile(r"(?:^|(?<=\n\n))## (?P<name>[^\n]{1,200})(?:\n|$)", re.MULTILINE)
+_TOOL_LINE = re.compile(r"^(?:- )?(?P<name>[^\s()<>:,]+)(?: \(\d+\))?$", re.MULTILINE)
+_SERVER_LINE = re.compile(r"^(?:- )?(?P<name>[^\n:]+?)(?: \([A-Z_0-9]+\))?(?::[^\n]*)?$", re.MULTILINE)
+_SKILL_TAG = re.compile(r"<skill>\n<name>\n(?P<name>[^\n]+)\n</name>.*?\n</skill>\n", re.DOTALL)
+_AGENT_LISTS = ("Available agent types and the tools they have access to:\n",)
+_SKILL_LISTS = ("<available_skills>\n",)
+_MENTION_PATH = re.compile(r'"(?:file_path|notebook_path|path)":("(?:[^"\\]|\\.)*")')
+_RESULT = re.compile(r"<result>(?P<result>.*)</result>", re.DOTALL)
+_LISTED_TOOLS_END = re.compile(r"\(Tools: [^\n]*\)\s*$")
+
+
+def _entry(claim: Claim, source: Source, kind: str = "listing", evidence: str | None = None) -> Claim:
+    return Claim(
+        source=source, kind=kind, rule=claim.rule, evidence=evidence or claim.evidence, confidence=claim.confidence
+    )
+
+
+def divide_agents(text: str, start: int, end: int, claim: Claim, scene: Scene, place: Place) -> list[Span]:
+    """Cut ``- NAME: DESCRIPTION (Tools: ...)`` entries; one begins at the list's start or after a closed one."""
+    del scene, place
+    spans: list[Span] = []
+    at, name = start, None
+    for match in _AGENT.finditer(text, start, end):
+        if name is None or _LISTED_TOOLS_END.search(text[at : match.start()]):
+            if name is not None:
+                spans.append(Span(at, match.start(), _entry(claim, agent_source(name))))
+            at, name = match.start(), match["name"]
+    if name is not None:
+        close = _close_of_tools(text, at, end)
+        spans.append(Span(at, close, _entry(claim, agent_source(name))))
+    return spans
+
+
+def _close_of_tools(text: str, start: int, end: int) -> int:
+    """Return where the last entry ends: after its ``(Tools: ...)`` line, or at the first blank line."""
+    for match in re.finditer(r"\(Tools: [^\n]*\)(?:\n|$)", text[start:end]):
+        return start + match.end()
+    blank = text.find("\n\n", start, end)
+    return end if blank < 0 else blank + 1
+
+
+def divide_skills(text: str, start: int, end: int, claim: Claim, scene: Scene, place: Place) -> list[Span]:
+    """Cut ``- NAME: DESCRIPTION`` entries. MCP prompts stand in the same list and belong to their server."""
+    del place
+    found = list(_SKILL.finditer(text, start, end))
+    spans = []
+    for number, match in enumerate(found):
+        stop = found[number + 1].start() if number + 1 < len(found) else end
+        name = match["name"]
+        source = scene.servers.tool_source(name) if name.startswith(PREFIX) else None
+        spans.append(Span(match.start(), stop, _entry(claim, source or skill_source(name))))
+    return spans
+
+
+def divide_mcp_instructions(text: str, start: int, end: int, claim: Claim, scene: Scene, place: Place) -> list[Span]:
+    """Cut at ``## SERVER``: the first heading is the client's; later ones only when they name a known server.
+
+    A server's text may hold headings, even another server's name: of several equal ones the last is taken.
+    """
+    del place
+    headings = list(_HEADING.finditer(text, start, end))
+    last = {match["name"]: number for number, match in enumerate(headings)}
+    genuine = [
+        match
+        for number, match in enumerate(headings)
+        if number == 0
+        or (
+            normalize_server(match["name"]) in scene.servers.known
+            and last[match["name"]] == number
+            and match["name"] != headings[0]["name"]
+        )
+    ]
+    spans = []
+    for number, match in enumerate(genuine):
+        stop = genuine[number + 1].start() if number + 1 < len(genuine) else end
+        source = scene.servers.source(normalize_server(match["name"]))
+        spans.append(Span(match.start(), stop, _entry(claim, source, "instructions")))
+    return spans
+
+
+def divide_tool_lines(text: str, start: int, end: int, claim: Claim, scene: Scene, place: Place) -> list[Span]:
+    """Cut a list of tool names, one a line: an MCP tool's belongs to its server, any other to the built-in tool."""
+    del place
+    body = text.find("\n", start, end) + 1
+    if not body:
+        return []
+    spans = []
+    for match in _TOOL_LINE.finditer(text, body, end):
+        name = match["name"]
+        source = scene.servers.tool_source(name) or tool(name)
+        spans.append(Span(match.start(), min(match.end() + 1, end), _entry(claim, source, claim.kind)))
+    return spans
+
+
+def divide_server_lines(text: str, start: int, end: int, claim: Claim, scene: Scene, place: Place) -> list[Span]:
+    """Cut a list of servers, one a line, up to the first blank line."""
+    del place
+    body = text.find("\n", start, end) + 1
+    stop = text.find("\n\n", start, end)
+    spans = []
+    for match in _SERVER_LINE.finditer(text, body, end if stop < 0 else stop + 1) if body else ():
+        source = scene.servers.source(normalize_server(match["name"].strip()))
+        spans.append(Span(match.start(), min(match.end() + 1, end), _entry(claim, source, claim.kind)))
+    return spans
+
+
+def divide_mention(text: str, start: int, end: int, claim: Claim, scene: Scene, place: Place) -> list[Span]:
+    """Name the mentioned file: by the call's input in this item, or in the item before it."""
+    del scene
+    found = _MENTION_PATH.search(text, start, text.find("\n", start, end) if "\n" in text[start:end] else end)
+    path = mention_path(found[0]) if found else place.mention
+    source = Source(type=SourceType.ATTACHMENT, name=path or "file")
+    return [Span(start, end, _entry(claim, source, claim.kind, path))]
+
+
+def mention_path(text: str) -> str | None:
+    """Return the path that a ``Called the Read tool with ...`` line names."""
+    found = _MENTION_PATH.search(text)
+    try:
+        return str(json.loads(found[1])) if found else None
+    except ValueError:
+        return None
+
+
+def divide_notification(text: str, start: int, end: int, claim: Claim, scene: Scene, place: Place) -> list[Span]:
+    """Cut the result of a background agent out of the client's notification about it."""
+    del scene, place
+    found = _RESULT.search(text, start, end)
+    if found is None:
+        return []
+    return [Span(found.start("result"), found.end("result"), _entry(claim, agent_source("background"), "result"))]
+
+
+_SECTIONS = {"currentDate": ("date", "text"), "gitStatus": ("git status", "text"), "userEmail": ("user", "text")}
+_SECTION = re.compile(
+    r"(?:^|\n)# (?:(?P<currentDate>currentDate)\n(?=Today's date is )|(?P<gitStatus>gitStatus)\n(?=This is the git )"
+    r"|(?P<userEmail>userEmail)\n(?=The user's email))"
+)
+_CLOSING = re.compile(r"\n\n *(?:IMPORTANT: this context may or may not be relevant|Claude Code attached this context)")
+
+
+def divide_context(text: str, start: int, end: int, claim: Claim, scene: Scene, place: Place) -> list[Span]:
+    """Cut layout A's context block: memory files first, then sections that the client appends, then a closing line.
+
+    Memory text may imitate a section: of several equal ones the last is the client's.
+    """
+    closings = list(_CLOSING.finditer(text, start, end))
+    stop = closings[-1].start() if closings else end
+    sections = {match.lastgroup: match for match in _SECTION.finditer(text, start, stop)}
+    ordered = sorted(sections.values(), key=lambda match: match.start())
+    bounds = [match.start() for match in ordered] + [stop]
+    spans = []
+    for number, match in enumerate(ordered):
+        name, kind = _SECTIONS[str(match.lastgroup)]
+        spans.append(Span(bounds[number], bounds[number + 1], _entry(claim, framework(name), kind)))
+    memory = text.find("# claudeMd\n", start, bounds[0])
+    if memory >= 0:
+        preamble = _entry(claim, framework("memory preamble"), "instructions")
+        spans += cover(divide_memory(text, memory, bounds[0], preamble, scene, place), memory, bounds[0], preamble)
+    return spans
+
+
+DIVIDERS: Mapping[str, Divider] = {
+    "agents": divide_agents,
+    "context": divide_context,
+    "mcp_instructions": divide_mcp_instructions,
+    "memory": divide_memory,
+    "mention": divide_mention,
+    "notification": divide_notification,
+    "server_lines": divide_server_lines,
+    "skills": divide_skills,
+    "tool_lines": divide_tool_lines,
+}
+
+
+def divide_description(text: str, claim: Claim, scene: Scene, place: Place) -> list[Span]:
+    """Cut the listings that older clients keep inside the descriptions of `Task`, `Agent` and `Skill` (layout A)."""
+    spans: list[Span] = []
+    for marker in _AGENT_LISTS:
+        at = text.find(marker)
+        if at >= 0:
+            start = at + len(marker)
+            blank = text.find("\n\n", start)
+            spans += divide_agents(text, start, len(text) if blank < 0 else blank + 1, claim, scene, place)
+    for marker in _SKILL_LISTS:
+        at = text.rfind(marker)
+        for match in _SKILL_TAG.finditer(text, at) if at >= 0 else ():
+            spans.append(Span(match.start(), match.end(), _entry(claim, skill_source(match["name"].strip()))))
+    return spans
+
+
+def known_prompt_server(name: str, scene: Scene) -> Source | None:
+    """Return the server of an MCP prompt typed as a command: ``mcp__S__P``, or ``S:P (MCP)`` in 2.0."""
+    if name.startswith(PREFIX):
+        server = extract_mcp_server_name(name, scene.servers.known)
+        return scene.servers.source(server) if server else None
+    if name.endswith(" (MCP)"):
+        return scene.servers.source(normalize_server(name.rsplit(":", 1)[0]))
+    return None

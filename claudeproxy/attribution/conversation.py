@@ -1,0 +1,167 @@
+"""Finds out what part each block plays: prompt, reminder, command, skill body, result, ...
+
+Apart because this is where position counts and text alone is never believed: a marker typed by a person, printed by a
+tool or written by the model looks like the client's. The client puts its reminders and command blocks into certain
+places, and every turn that is not an answer to tools has a prompt; the functions here say which places those are.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from claudeproxy.attribution.containers import mention_path
+from claudeproxy.attribution.names import OVERHEAD, agent_source, command_source, skill_source, tool
+from claudeproxy.attribution.prompts import PromptReader
+from claudeproxy.attribution.scene import Place, Role, Scene
+from claudeproxy.model import Source, SourceType
+from claudeproxy.sansio.messages import BlockSpan, Section
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from claudeproxy.attribution.views import BlockView, ToolUse
+
+AGENT_TOOLS = frozenset({"Task", "Agent"})
+UNKNOWN_TOOL = "unknown tool"
+
+
+@dataclass(slots=True)
+class Message:
+    """One message's blocks, with their places as they become known."""
+
+    role: str
+    views: list[BlockView] = field(default_factory=list)
+    positions: list[int] = field(default_factory=list)  # in the layout's blocks
+
+
+def find_places(
+    blocks: Sequence[BlockSpan],
+    views: Sequence[BlockView],
+    uses: Mapping[str, ToolUse],
+    scene: Scene,
+    *,
+    request_class: str | None = None,
+) -> list[Place]:
+    """Return the place of every block, in the order of `blocks`."""
+    places: list[Place] = [Place(role=Role.WHOLE, source=OVERHEAD)] * len(blocks)
+    messages: dict[int, Message] = {}
+    for position, (block, view) in enumerate(zip(blocks, views, strict=True)):
+        if block.section is Section.TOOLS:
+            places[position] = _tool_place(view, scene)
+        elif block.section is Section.SYSTEM:
+            places[position] = Place(role=Role.SYSTEM, kind="instructions")
+        else:
+            message = messages.setdefault(block.message_index, Message(block.role))
+            message.views.append(view)
+            message.positions.append(position)
+    for turn in _turns(messages.values()):
+        _place_turn(turn, places, uses, scene, request_class, first=turn[0] is next(iter(messages.values())))
+    return places
+
+
+def _turns(messages: Iterable[Message]) -> Iterable[list[Message]]:
+    """Yield runs of messages: each assistant message alone, everything between two of them together."""
+    run: list[Message] = []
+    for message in messages:
+        if message.role == "assistant":
+            if run:
+                yield run
+            yield [message]
+            run = []
+        else:
+            run.append(message)
+    if run:
+        yield run
+
+
+def _place_turn(
+    turn: list[Message],
+    places: list[Place],
+    uses: Mapping[str, ToolUse],
+    scene: Scene,
+    request_class: str | None,
+    *,
+    first: bool,
+) -> None:
+    if turn[0].role == "assistant":
+        for position, view in zip(turn[0].positions, turn[0].views, strict=True):
+            if view.answers is None:
+                places[position] = _assistant_place(view, scene)
+            else:  # results of the API's own tools stand in the assistant's message
+                places[position] = _result_place(view, uses.get(view.answers), [], scene)
+        return
+    fake = _prompt_that_imitates(turn) if scene.claude_code else None
+    mention: str | None = None
+    for message in turn:
+        answered = [uses[view.answers] for view in message.views if view.answers is not None and view.answers in uses]
+        reader = PromptReader(message.views, answered, scene, first=first, request_class=request_class)
+        for number, (position, view) in enumerate(zip(message.positions, message.views, strict=True)):
+            if view.answers is not None:
+                places[position] = _result_place(view, uses.get(view.answers), answered, scene)
+            elif message.role == "system" or (scene.claude_code and view.is_reminder and view is not fake):
+                mention = mention_path(view.words) or mention
+                places[position] = Place(role=Role.INJECTED, mention=mention, spoken=not scene.claude_code)
+            else:
+                places[position] = reader.place(number)
+
+
+def _prompt_that_imitates(turn: list[Message]) -> BlockView | None:
+    """Return the reminder-like block that must be a typed prompt: a turn without results has a prompt somewhere."""
+    texts = [view for message in turn if message.role != "system" for view in message.views]
+    if not texts or any(not view.is_reminder or "[SYSTEM NOTIFICATION" in view.words[:80] for view in texts):
+        return None
+    return texts[-1]
+
+
+def _tool_place(view: BlockView, scene: Scene) -> Place:
+    name = view.tool_name or view.type or UNKNOWN_TOOL
+    source = scene.servers.tool_source(name) or tool(name)
+    return Place(role=Role.TOOL, source=source, kind="schema", rule="tool.schema")
+
+
+def _assistant_place(view: BlockView, scene: Scene) -> Place:
+    if view.use is not None:
+        source = _use_source(view.use, scene)
+        if source.type is SourceType.TOOL:  # what the model wrote to a built-in tool is the model's
+            source = Source(type=SourceType.ASSISTANT, name="tool calls")
+        return Place(role=Role.ASSISTANT, source=source, kind="call", rule="assistant.call", evidence=view.use.name)
+    kind = "thinking" if "thinking" in view.type else "text"
+    return Place(
+        role=Role.ASSISTANT,
+        source=Source(type=SourceType.ASSISTANT, name=kind),
+        kind=kind,
+        rule=f"assistant.{kind}",
+    )
+
+
+def _use_source(use: ToolUse, scene: Scene) -> Source:
+    """Return whose call this is, and so whose result answers it."""
+    if (server := scene.servers.tool_source(use.name)) is not None:
+        return server
+    if use.server is not None and use.name != "ListMcpResourcesTool":
+        return scene.servers.source(use.server)
+    if use.name == "Skill" and use.skill is not None:
+        return skill_source(use.skill)
+    if use.name == "SlashCommand" and use.skill is not None:
+        return command_source(use.skill.split(" ")[0])
+    if use.name in AGENT_TOOLS:
+        return agent_source(use.agent or "general-purpose")
+    return tool(use.name)
+
+
+def _result_place(view: BlockView, use: ToolUse | None, answered: list[ToolUse], scene: Scene) -> Place:
+    if use is None:
+        source, rule, confidence = tool(UNKNOWN_TOOL), "result.unknown-call", 0.3
+    else:
+        source, rule, confidence = _use_source(use, scene), "result.call", 1.0
+    return Place(
+        role=Role.RESULT,
+        source=source,
+        kind="result",
+        rule=rule,
+        evidence=use.name if use is not None else view.answers,
+        confidence=confidence,
+        turn_tools=frozenset(use.name for use in answered),
+        turn_paths=frozenset(use.path for use in answered if use.path),
+    )

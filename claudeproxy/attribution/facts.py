@@ -1,0 +1,134 @@
+"""Gathers what a whole request says: who sent it, which servers and tool calls there are, the scene for explanations.
+
+Apart because these facts come from all over the request (tools, listings, calls, earlier blocks of a thread), while
+everything after them looks at one block.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from claudeproxy.attribution.identity import CLAUDE_CODE, identify
+from claudeproxy.attribution.names import gather_servers
+from claudeproxy.attribution.prompts import is_compaction_request
+from claudeproxy.attribution.scene import Scene
+from claudeproxy.attribution.system import is_identity
+from claudeproxy.sansio.messages import BILLING_HEADER, Section
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from claudeproxy.attribution.identity import Hints
+    from claudeproxy.attribution.views import BlockView, ToolUse
+    from claudeproxy.model import Identity
+    from claudeproxy.sansio.messages import BlockSpan, RequestLayout
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PriorBlock:
+    """One block of the conversation that a stateful thread continues, as `history` hands it over."""
+
+    section: Section
+    role: str
+    raw: bytes
+
+
+def identify_request(
+    cut: RequestLayout, views: Sequence[BlockView], hints: Hints, strings: Mapping[str, str]
+) -> Identity:
+    """Return who sent the request: what `identity` makes of the hints, and of what the body shows."""
+    system = [view.words for block, view in zip(cut.blocks, views, strict=True) if block.section is Section.SYSTEM]
+    tools = [view for block, view in zip(cut.blocks, views, strict=True) if block.section is Section.TOOLS]
+    claude_code = hints.client()[0] == CLAUDE_CODE or any(
+        text.startswith(BILLING_HEADER) or is_identity(text) for text in system
+    )
+    return identify(
+        hints,
+        strings,
+        system,
+        claude_code=claude_code,
+        has_tools=any(view.type in {"", "custom"} for view in tools),
+        bare=_is_bare(cut.blocks, views),
+        counts_only=all(member.key != "max_tokens" for member in cut.members),
+        compacts=bool(cut.blocks) and is_compaction_request(cut.blocks[-1].role, views[-1].words),
+        project=_project(cut.blocks, views) if claude_code else None,
+    )
+
+
+def _is_bare(blocks: Sequence[BlockSpan], views: Sequence[BlockView]) -> bool:
+    """Tell whether there is one message and nothing injected: like side calls, unlike the client's conversations."""
+    inside = [(block, view) for block, view in zip(blocks, views, strict=True) if block.section is Section.MESSAGES]
+    return all(block.message_index == 0 and not view.is_reminder for block, view in inside)
+
+
+def _project(blocks: Sequence[BlockSpan], views: Sequence[BlockView]) -> str | None:
+    """Return the working directory: from where the client writes it, the first that says so."""
+    for block, view in zip(blocks, views, strict=True):
+        if view.cwd is not None and (block.role == "system" or view.is_reminder):
+            return view.cwd
+    return None
+
+
+def gather_facts(
+    blocks: Sequence[BlockSpan],
+    views: Sequence[BlockView],
+    earlier: Sequence[tuple[PriorBlock, BlockView]],
+    identity: Identity,
+) -> tuple[dict[str, ToolUse], Scene]:
+    """Return the conversation's tool calls by id, and the scene.
+
+    `earlier` is what the request continues: its blocks, read.
+    """
+    placed = [(block.section, block.role, view) for block, view in earlier]
+    placed += [(block.section, block.role, view) for block, view in zip(blocks, views, strict=True)]
+    uses: dict[str, ToolUse] = {}
+    tools: set[str] = set()
+    named: set[str] = set()
+    for section, role, view in placed:
+        if view.use is not None and role == "assistant":
+            uses[view.use.id] = view.use
+            tools.add(view.use.name)
+        elif section is Section.TOOLS and view.tool_name:
+            tools.add(view.tool_name)
+        elif (view.tool_names or view.headings) and _may_list(section, role, view):
+            tools.update(view.tool_names)
+            named.update(view.headings)
+    return uses, Scene(
+        servers=gather_servers(tools, named),
+        claude_code=identity.client == CLAUDE_CODE,
+        version=identity.client_version,
+        cwd=identity.project,
+        agent=_agent_name(identity),
+        auxiliary=_is_side_call(identity, blocks),
+        glues=identity.client == CLAUDE_CODE and not any(role == "system" for _s, role in _message_roles(placed)),
+    )
+
+
+def _message_roles(placed: Sequence[tuple[Section, str, BlockView]]) -> list[tuple[Section, str]]:
+    return [(section, role) for section, role, _view in placed if section is Section.MESSAGES]
+
+
+def _may_list(section: Section, role: str, view: BlockView) -> bool:
+    """Tell whether this block can hold the client's listings: what people and tools write names no servers."""
+    return (
+        section is Section.SYSTEM
+        or role == "system"
+        or view.is_reminder
+        or view.words.startswith("<available-deferred-tools>\n")
+    )
+
+
+def _is_side_call(identity: Identity, blocks: Sequence[BlockSpan]) -> bool:
+    """Tell whether Claude Code asks on its own account: a side call, or the size of one piece of text."""
+    if identity.client != CLAUDE_CODE:
+        return False
+    alone = all(block.message_index <= 0 for block in blocks)
+    return identity.request_class == "auxiliary" or (identity.request_class == "count_tokens" and alone)
+
+
+def _agent_name(identity: Identity) -> str | None:
+    """Return the subagent's type; ``custom`` is all that the client says about an agent of the user's."""
+    if identity.request_class != "subagent" and identity.agent_type is None:
+        return None
+    return identity.agent_type or "unknown"

@@ -1,0 +1,66 @@
+"""The bytes outside every block: request parameters by name, and the brackets that hold the blocks.
+
+Apart because these segments lie in the body, not in a block. A parameter's text is kept where the model reads it (an
+output schema costs tokens); of the others only the place is.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from claudeproxy.attribution.names import OVERHEAD
+from claudeproxy.model import Segment, Source, SourceType
+
+if TYPE_CHECKING:
+    from claudeproxy.sansio.messages import RequestLayout
+
+PROMPT_PARAMETERS = frozenset({"output_config", "output_format", "tool_choice"})  # these become prompt text
+_SECTIONS = frozenset({"tools", "system", "messages"})
+
+
+def uncut(body: bytes) -> tuple[Segment, ...]:
+    """Return one segment over a body that cannot be cut; none over an empty one."""
+    if not body:
+        return ()
+    text = body.decode("utf-8", "surrogateescape")
+    return (_segment(OVERHEAD, "unparsed", "$", 0, len(body), "overhead.unparsed", text),)
+
+
+def cut_overhead(body: bytes, cut: RequestLayout) -> tuple[Segment, ...]:
+    """Return segments that tile everything between the blocks, in the order of the bytes."""
+    blocks = sorted((block.start, block.end) for block in cut.blocks)
+    marks: list[tuple[int, int, Segment | None]] = [(start, end, None) for start, end in blocks]
+    for member in cut.members:
+        if member.key in _SECTIONS and any(member.start <= start < member.end for start, _end in blocks[:1] + blocks):
+            continue
+        text = body[member.start : member.end].decode("utf-8", "surrogateescape")
+        source = Source(type=SourceType.OVERHEAD, name=member.key)
+        kept = text if member.key in PROMPT_PARAMETERS else ""
+        path = f"$.{member.key}"
+        parameter = _segment(source, "parameter", path, member.key_start, member.end, "overhead.parameter", kept)
+        marks.append((member.key_start, member.end, parameter))
+    out: list[Segment] = []
+    at = 0
+    for start, end, segment in sorted(marks, key=lambda mark: mark[0]):
+        if start > at:
+            out.append(_segment(OVERHEAD, "structure", "$", at, start, "structure", ""))
+        if segment is not None:
+            out.append(segment)
+        at = max(at, end)
+    if at < len(body):
+        out.append(_segment(OVERHEAD, "structure", "$", at, len(body), "structure", ""))
+    return tuple(out)
+
+
+def _segment(source: Source, kind: str, path: str, start: int, end: int, rule: str, text: str) -> Segment:
+    return Segment(
+        source=source,
+        kind=kind,
+        path=path,
+        start=None,
+        end=None,
+        byte_start=start,
+        byte_end=end,
+        rule=rule,
+        text=text,
+    )

@@ -1,0 +1,155 @@
+"""A block read once: its members, its text, and what it tells about the rest of the conversation.
+
+Apart because reading depends on a block's bytes alone and is remembered by their hash, while what a block means
+depends on its place. A view never judges; it only knows shapes.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from claudeproxy.sansio.jsonspans import JSONSpanError, Member, object_members
+from claudeproxy.sansio.jsonstrings import JSONString, decode_string
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+REMINDER_OPEN = "<system-reminder>"
+REMINDER_CLOSE = "</system-reminder>"
+MAX_NAME = 400  # longer names and paths than this are not believed
+
+_MCP_LINE = re.compile(r"^(mcp__[^\s(]+)(?: \(\d+\))?$", re.MULTILINE)
+_HEADING = re.compile(r"^## ([^\n]{1,200})$", re.MULTILINE)
+_CWD = re.compile(
+    r"(?:# Environment\nYou have been invoked in the following environment:[^\n]*\n\s*- Primary working directory: "
+    r"|<env>\nWorking directory: )([^\n]{1,4000})"
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToolUse:
+    """A tool call, as far as attribution looks into it."""
+
+    id: str
+    name: str
+    skill: str | None = None  # Skill: input.skill; SlashCommand: input.command
+    agent: str | None = None  # Task, Agent: input.subagent_type
+    path: str | None = None  # file tools: input.file_path
+    server: str | None = None  # resource tools: input.server; connector blocks: server_name
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BlockView:
+    """One block's shape. Offsets in `members` and `text` are bytes from the block's start."""
+
+    raw: bytes
+    digest: bytes
+    type: str  # "string" for a bare string, "" when it says nothing
+    order: tuple[Member, ...]  # all members, duplicates too
+    members: Mapping[str, Member]  # the last of each name
+    text: JSONString | None  # of a bare string or of a text block
+    use: ToolUse | None = None
+    answers: str | None = None  # tool_use_id of a result
+    tool_name: str | None = None  # of a tool's definition
+    tool_names: tuple[str, ...] = ()  # MCP tool names that stand on lines of their own in listings
+    headings: tuple[str, ...] = ()  # "## NAME" lines of MCP instructions
+    cwd: str | None = None
+
+    @property
+    def words(self) -> str:
+        """The text, or nothing."""
+        return self.text.text if self.text is not None else ""
+
+    @property
+    def is_reminder(self) -> bool:
+        """Whether the whole text is wrapped in reminder tags (or looks like it)."""
+        return is_reminder(self.words)
+
+
+def is_reminder(text: str) -> bool:
+    """Tell whether a text begins with a reminder's opening tag and ends with a closing one."""
+    return text.startswith(REMINDER_OPEN) and text.rstrip().endswith(REMINDER_CLOSE)
+
+
+def read_block(raw: bytes, digest: bytes) -> BlockView:
+    """Read one block. Never raises: what cannot be read has no members and no text."""
+    try:
+        if raw[:1] == b'"':
+            return _text_view(raw, digest, "string", (), decode_string(raw))
+        order = tuple(object_members(raw))
+        members = {member.key: member for member in order}
+        kind = string_member(raw, members, "type") or ""
+        if kind == "text" and (text := members.get("text")) is not None and raw[text.start] == ord('"'):
+            return _text_view(raw, digest, kind, order, decode_string(raw, text.start, text.end))
+        return BlockView(
+            raw=raw,
+            digest=digest,
+            type=kind,
+            order=order,
+            members=members,
+            text=None,
+            use=_tool_use(raw, members) if kind.endswith("tool_use") else None,
+            answers=string_member(raw, members, "tool_use_id"),
+            tool_name=string_member(raw, members, "name"),
+        )
+    except JSONSpanError:
+        return BlockView(raw=raw, digest=digest, type="", order=(), members={}, text=None)
+
+
+def string_member(raw: bytes, members: Mapping[str, Member], key: str) -> str | None:
+    """Return a member's value when it is a string of sensible length, None otherwise."""
+    member = members.get(key)
+    if member is None or raw[member.start] != ord('"') or member.end - member.start > MAX_NAME * 6:
+        return None
+    try:
+        return decode_string(raw, member.start, member.end).text
+    except JSONSpanError:
+        return None
+
+
+def _text_view(raw: bytes, digest: bytes, kind: str, order: tuple[Member, ...], text: JSONString) -> BlockView:
+    words = text.text
+    listing = "deferred" in words and "mcp__" in words
+    instructions = "# MCP Server Instructions" in words
+    cwd = _CWD.search(words)
+    return BlockView(
+        raw=raw,
+        digest=digest,
+        type=kind,
+        order=order,
+        members={member.key: member for member in order},
+        text=text,
+        tool_names=tuple(_MCP_LINE.findall(words)) if listing else (),
+        headings=tuple(_HEADING.findall(words)) if instructions else (),
+        cwd=cwd[1].strip() if cwd else None,
+    )
+
+
+def _tool_use(raw: bytes, members: Mapping[str, Member]) -> ToolUse | None:
+    name, use_id = string_member(raw, members, "name"), string_member(raw, members, "id")
+    if name is None or use_id is None:
+        return None
+    fields: dict[str, str] = {}
+    member = members.get("input")
+    if member is not None:
+        try:
+            value = json.loads(raw[member.start : member.end])
+        except (ValueError, RecursionError):
+            value = None
+        if isinstance(value, dict):
+            fields = {key: item for key, item in value.items() if isinstance(item, str) and len(item) <= 4000}
+    return ToolUse(
+        id=use_id,
+        name=name,
+        skill=_name(fields.get("skill") or fields.get("command")),
+        agent=_name(fields.get("subagent_type")),
+        path=fields.get("file_path") or fields.get("notebook_path"),
+        server=string_member(raw, members, "server_name") or _name(fields.get("server")),
+    )
+
+
+def _name(value: str | None) -> str | None:
+    return value.strip().removeprefix("/").split("\n")[0][:MAX_NAME] if value and value.strip() else None

@@ -1,0 +1,79 @@
+"""Servers and plugins in tool names."""
+
+from __future__ import annotations
+
+import pytest
+
+from claudeproxy.attribution.names import (
+    extract_mcp_server_name,
+    gather_servers,
+    normalize_server,
+)
+from claudeproxy.model import Source, SourceType
+
+
+@pytest.mark.parametrize(
+    ("tool", "known", "server"),
+    [
+        ("mcp__docs__lookup", (), "docs"),
+        ("mcp__my_server__get_docs", (), "my_server"),
+        ("mcp__a__b__c", (), "a"),
+        ("mcp__a__b__c", ("a", "a__b"), "a__b"),
+        ("mcp__ab__c", ("a",), "ab"),
+        ("mcp__docs", (), None),
+        ("mcp____x", (), None),
+        ("Read", ("Read",), None),
+        ("mcp_docs__x", (), None),
+    ],
+)
+def test_the_longest_known_server_wins(tool, known, server):
+    """With none known the name ends at the first double underscore."""
+    assert extract_mcp_server_name(tool, known) == server
+
+
+def test_names_are_compared_as_they_stand_in_tool_names():
+    """Every character that a tool name cannot hold becomes an underscore."""
+    assert normalize_server("claude.ai Mail") == "claude_ai_Mail"
+    assert normalize_server("plugin:box:db") == "plugin_box_db"
+
+
+def test_a_heading_founds_no_server():
+    """A written name counts only when a tool of that name exists."""
+    servers = gather_servers(["mcp__a__b__c", "Read"], ["a__b", "invented"])
+    assert servers.known == {"a__b"}
+    assert servers.tool_source("mcp__a__b__c") == Source(type=SourceType.MCP_SERVER, name="a__b")
+    assert servers.tool_source("Read") is None
+
+
+def test_a_shortened_listing_names_its_server():
+    """``mcp__a__b__*`` says where the name ends."""
+    assert "a__b" in gather_servers(["mcp__a__b__*"], []).known
+
+
+def test_plugin_servers_carry_their_plugin():
+    """Exact where the client spelled both, split at the first underscore otherwise."""
+    spelled = gather_servers(["mcp__plugin_my_box_data_base__get"], ["plugin:my_box:data_base"])
+    source = spelled.tool_source("mcp__plugin_my_box_data_base__get")
+    assert source == Source(type=SourceType.MCP_SERVER, name="data_base", plugin="my_box")
+    guessed = gather_servers(["mcp__plugin_box_db__get"], [])
+    assert guessed.source("plugin_box_db") == Source(type=SourceType.MCP_SERVER, name="db", plugin="box")
+    assert guessed.source("plugin_box") == Source(type=SourceType.MCP_SERVER, name="plugin_box")
+
+
+def test_an_aggregating_server_is_seen_through():
+    """When all of a server's tools carry an inner name, that is the source; one that does not spoils it."""
+    proxy = ["mcp__proxy__context7__get_docs", "mcp__proxy__tracker__list"]
+    servers = gather_servers(proxy, [])
+    source = servers.tool_source(proxy[0])
+    assert source == Source(type=SourceType.MCP_SERVER, name="context7", via="proxy")
+    assert source.label == "MCP: context7"
+    plain = gather_servers([*proxy, "mcp__proxy__status"], [])
+    assert plain.tool_source(proxy[0]) == Source(type=SourceType.MCP_SERVER, name="proxy")
+
+
+def test_servers_are_equal_when_their_facts_are():
+    """They are part of a cache key; remembered sources are not."""
+    one, two = (gather_servers(["mcp__a__b"], []) for _ in range(2))
+    one.source("a")
+    assert one == two
+    assert hash(one) == hash(two)
