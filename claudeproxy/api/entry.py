@@ -1,0 +1,54 @@
+"""The API of a running service: what `ClaudeProxy` is handed, so that it need not know Quart.
+
+Apart from `app`, which knows no configuration, and from `serving`, which knows no API.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+import trio
+
+import claudeproxy
+from claudeproxy.api.app import create_app
+from claudeproxy.api.serving import serve_app
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from claudeproxy.config import ClaudeProxyConfig
+    from claudeproxy.store.storage import CaptureStorage
+
+
+class Service(Protocol):
+    """The part of `ClaudeProxy` that the API needs."""
+
+    @property
+    def config(self) -> ClaudeProxyConfig:
+        """Address, token and accepted hosts come from here."""
+        ...
+
+    def open_storage(self) -> CaptureStorage:
+        """A new reader of the captures; called in worker threads."""
+        ...
+
+    def health(self) -> Mapping[str, object]:
+        """Plain values for JSON; never blocks."""
+        ...
+
+
+async def serve(service: Service, *, task_status: trio.TaskStatus[list[str]] = trio.TASK_STATUS_IGNORED) -> None:
+    """Serve the REST API of `service` until cancelled; started with the ``HOST:PORT`` addresses.
+
+    Raises ConfigError when the address cannot be had, or lies beyond loopback and there is no `api_token`.
+    """
+    config = service.config
+    app = create_app(
+        service.open_storage,
+        token=None if config.api_token is None else config.api_token.get_secret_value(),
+        accepted_hosts=config.accepted_hosts,
+        health=service.health,
+        version=claudeproxy.__version__,
+        token_required=not config.api.is_loopback,
+    )
+    await serve_app(app, bind=config.api_address, task_status=task_status)
