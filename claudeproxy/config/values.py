@@ -66,7 +66,9 @@ def parse_size(text: str) -> int:
     if match is None:
         raise ValueError("write a number of bytes, or a size such as 500MB or 2GiB")
     unit = (match[2] or "").lower()
-    return int(float(match[1]) * {**_UNITS, **_BINARY}[unit])
+    factor = {**_UNITS, **_BINARY}[unit]
+    # Whole numbers exactly: a float has 53 bits.
+    return round(float(match[1]) * factor) if "." in match[1] else int(match[1]) * factor
 
 
 def format_size(count: int) -> str:

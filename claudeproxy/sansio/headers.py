@@ -154,8 +154,7 @@ class HeadParser:
 
 def _check_lines(lines: bytes) -> None:
     """Refuse line ends and characters that parsers disagree on, in `lines` that end with LF."""
-    ends = lines.count(b"\n")
-    if lines.count(b"\r\n") != ends or lines.count(b"\r") != ends:
+    if not lines.count(b"\r\n") == lines.count(b"\n") == lines.count(b"\r"):
         raise ProtocolError("a head's lines end with CRLF; a bare CR or LF is not allowed")
     if lines.translate(None, _WITHOUT_CONTROLS):
         raise ProtocolError("a head holds no control characters")

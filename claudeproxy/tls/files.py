@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import secrets
 import stat
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from claudeproxy.errors import AuthorityError
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _POSIX = os.name == "posix"
+_NO_LINKS = getattr(os, "O_NOFOLLOW", 0)
+_NO_PIPES = getattr(os, "O_NONBLOCK", 0)  # opening a pipe must not wait for its writer
 _MAX_FILE = 1_000_000  # bytes; ours have some thousands
 
 
@@ -36,22 +39,21 @@ def read_public(path: Path) -> bytes:
 
 
 def _read(path: Path, *, private: bool) -> bytes:
-    flags = os.O_RDONLY | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0)
+    if private and path.is_symlink():
+        raise AuthorityError(f"{path} is a symbolic link; put the key itself there, or name its real place")
+    more = _NO_PIPES | (_NO_LINKS if private else 0)
     try:
-        if private and path.is_symlink():
-            raise AuthorityError(f"{path} is a symbolic link; put the key itself there, or name its real place")
-        descriptor = os.open(path, flags | (getattr(os, "O_NOFOLLOW", 0) if private else 0))
+        with open(path, "rb", opener=lambda name, flags: os.open(name, flags | more)) as file:
+            info = os.fstat(file.fileno())
+            if not stat.S_ISREG(info.st_mode):
+                raise AuthorityError(f"{path} is not a regular file")
+            if private and _POSIX:
+                _make_private(path, file.fileno(), info)
+            return file.read(_MAX_FILE)
     except FileNotFoundError:
         raise
     except OSError as exc:
         raise AuthorityError(f"cannot read {path}: {exc.strerror or exc}") from exc
-    with os.fdopen(descriptor, "rb") as file:
-        info = os.fstat(descriptor)
-        if not stat.S_ISREG(info.st_mode):
-            raise AuthorityError(f"{path} is not a regular file")
-        if private and _POSIX:
-            _make_private(path, descriptor, info)
-        return file.read(_MAX_FILE)
 
 
 def _make_private(path: Path, descriptor: int, info: os.stat_result) -> None:
@@ -65,7 +67,7 @@ def prepare_directory(directory: Path) -> None:
     """Make sure that `directory` exists and that nobody else can put files in place of ours.
 
     One that we make is 0700. From one that is ours but open to writers the write permissions of others are taken away
-    (unless it is sticky, as /tmp is); one that belongs to another user than us and root is refused with AuthorityError.
+    (unless it is sticky, as shared temporary ones are); one neither ours nor root's is refused (AuthorityError).
     """
     try:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -90,7 +92,7 @@ def create(path: Path, content: bytes, *, mode: int = 0o600) -> bool:
     except OSError:
         return _create_without_links(path, content, mode)
     finally:
-        temporary.unlink(missing_ok=True)
+        _discard(temporary)
     return True
 
 
@@ -111,7 +113,7 @@ def replace(path: Path, content: bytes, *, mode: int = 0o600) -> None:
     try:
         temporary.replace(path)
     except OSError as exc:
-        temporary.unlink(missing_ok=True)
+        _discard(temporary)
         raise AuthorityError(f"cannot write {path}: {exc.strerror or exc}") from exc
 
 
@@ -120,9 +122,14 @@ def _write_beside(path: Path, content: bytes, mode: int) -> Path:
     try:
         _write_new(temporary, content, mode)
     except OSError as exc:
-        temporary.unlink(missing_ok=True)
+        _discard(temporary)
         raise AuthorityError(f"cannot write {path}: {exc.strerror or exc}") from exc
     return temporary
+
+
+def _discard(temporary: Path) -> None:
+    with suppress(OSError):
+        temporary.unlink(missing_ok=True)
 
 
 def _write_new(path: Path, content: bytes, mode: int) -> None:

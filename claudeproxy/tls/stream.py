@@ -176,8 +176,6 @@ class TLSStream(trio.abc.HalfCloseableStream):
                     await self._flush()
                 received = await self.transport.receive_some(_OUTPUT)
                 waited = True
-                if self._closed:
-                    raise trio.ClosedResourceError
                 if not received:
                     return b""
                 self._connection.bio_write(received)
@@ -229,8 +227,6 @@ class TLSStream(trio.abc.HalfCloseableStream):
         except BaseException:
             self._broken = True
             raise
-        if self._closed:
-            raise trio.ClosedResourceError
 
     async def wait_send_all_might_not_block(self) -> None:
         """Wait until the transport takes bytes; raises like `send_all`."""

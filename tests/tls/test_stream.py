@@ -399,12 +399,12 @@ async def test_a_key_update_in_the_middle_is_answered(cache: CertificateCache) -
             partial(trio.run_process, command, stdin=PIPE, stdout=PIPE, stderr=STDOUT, check=False)
         )
         assert process.stdin is not None
-        assert process.stdout is not None
         output = b""
 
         async def printed(text: bytes) -> None:
             nonlocal output
             while text not in output:
+                assert process.stdout is not None
                 piece = await process.stdout.receive_some()
                 assert piece, output
                 output += piece
@@ -423,6 +423,38 @@ async def test_a_key_update_in_the_middle_is_answered(cache: CertificateCache) -
         process.terminate()
 
 
+async def test_a_send_waits_for_an_answer_of_tls_itself_that_is_on_its_way(cache: CertificateCache) -> None:
+    """A client that asks to renegotiate is told no from `receive_some`; records must not overtake each other."""
+    left, right = trio.testing.memory_stream_pair()
+    client, server = ClientTLSStream(left, version=SSL.TLS1_2_VERSION), TLSStream(right, cache.server_context())
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(client.do_handshake)
+        nursery.start_soon(server.do_handshake)
+    assert client._connection.renegotiate()
+    with pytest.raises(SSL.WantReadError):
+        client._connection.do_handshake()
+    await client._flush()
+
+    unblocked = trio.Event()
+    sends: list[int] = []
+
+    async def blocked() -> None:
+        sends.append(len(sends))
+        await unblocked.wait()
+
+    right.send_stream.send_all_hook = blocked
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(server.receive_some)
+        await trio.testing.wait_all_tasks_blocked()
+        nursery.start_soon(server.send_all, b"data")
+        await trio.testing.wait_all_tasks_blocked()
+        assert sends == [0]
+        unblocked.set()
+        await trio.testing.wait_all_tasks_blocked()
+        assert sends == [0, 1]
+        nursery.cancel_scope.cancel()
+
+
 # --- cancellation and closing
 
 
@@ -433,9 +465,10 @@ async def test_a_cancelled_send_breaks_the_stream_for_sending(cache: Certificate
         with trio.move_on_after(0) as scope:
             await server.send_all(b"lost")
         assert scope.cancelled_caught
-        for send in (lambda: server.send_all(b"x"), server.send_eof):
-            with pytest.raises(trio.BrokenResourceError):
-                await send()
+        with pytest.raises(trio.BrokenResourceError):
+            await server.send_all(b"x")
+        with pytest.raises(trio.BrokenResourceError):
+            await server.send_eof()
         await client.send_all(b"still readable")
         assert await server.receive_some() == b"still readable"
         assert "broken" in repr(server)
