@@ -1,6 +1,6 @@
 """Writes the pages that are made from the code: run it after a change, or the tests say that a page is stale.
 
-    uv run python docs/generate.py
+uv run python docs/generate.py
 """
 
 from __future__ import annotations

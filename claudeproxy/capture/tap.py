@@ -163,14 +163,17 @@ class _ExchangeTap:
         self._request = _Body(self._fate, start.body_length, tap.max_body_bytes)
         self._response = _Body(self._fate, None, tap.max_body_bytes)
         expected = start.body_length or 0 if self._request.fate is BodyKept.WHOLE else 0
-        if keep and not writer.has_room(expected):
-            self._drop("the journal or the disk is nearly full")
+        short = keep and not writer.has_room(expected)
+        if short:
+            self._request.drop()
         self._number = writer.new_exchange()
         told = opening(start, api_key_hash=tap.key_hash(start.headers), fate=self._request.fate)
-        if writer.append(RecordType.OPEN, self._number, _json(told)):
-            self._state = "open"
-        else:
+        if not writer.append(RecordType.OPEN, self._number, _json(told)):
             self._lose("the journal could not be written")
+            return
+        self._state = "open"
+        if short:
+            self._drop("the journal or the disk is nearly full")
 
     def request_body(self, data: Buffer) -> None:
         try:

@@ -81,7 +81,9 @@ class ClaudeProxyConfig(BaseSettings):
         "Off: they are not context, and may tell more about a person than is wanted. Authentication is never kept.",
     )
     exclude_projects: Texts = Field(
-        (), description="Directories whose conversations are not recorded, with everything below them."
+        (),
+        description="Directories whose conversations are not to be recorded. "
+        "Accepted, and not applied yet: everything is.",
     )
     intercept_hosts: Hosts = Field(
         ("anthropic.com", "claude.ai", "claude.com"),
@@ -116,12 +118,14 @@ class ClaudeProxyConfig(BaseSettings):
     retention_days: int | None = Field(
         30,
         ge=1,
-        description="Captures older than this are deleted. 30: a month back answers most questions. None: never.",
+        description="Days that captures are to be kept. 30: a month back answers most questions. "
+        "Accepted, and not applied yet: nothing is deleted.",
     )
     max_database_size: Size | None = Field(
         2 << 30,
         ge=16 << 20,
-        description="Beyond it the oldest captures go. 2GiB: a year of heavy use, at 1 MB a long conversation.",
+        description="Size beyond which the oldest captures are to go. 2GiB: a year of heavy use, "
+        "at 1 MB a long conversation. Accepted, and not applied yet: nothing is deleted.",
     )
     max_body_bytes: Size = Field(
         64 << 20,

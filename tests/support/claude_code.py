@@ -20,6 +20,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import pytest
 import trio
 
 if TYPE_CHECKING:
@@ -34,10 +35,11 @@ OLD_MODEL = "claude-sonnet-4-6"
 MCP_SERVER = Path(__file__).with_name("mcp_server.py")
 
 
-def unavailable() -> str | None:
-    """Why the real client cannot be run here; None when it can."""
-    missing = [program for program in ("npm", "node") if shutil.which(program) is None]
-    return f"needs {' and '.join(missing)} on PATH" if missing else None
+def needs(*programs: str) -> pytest.MarkDecorator:
+    """Skip a test where a program is not on PATH; with CLAUDEPROXY_REQUIRE_CLIENTS=1 it runs, and fails there."""
+    missing = [program for program in programs if shutil.which(program) is None]
+    required = os.environ.get("CLAUDEPROXY_REQUIRE_CLIENTS") == "1"
+    return pytest.mark.skipif(bool(missing) and not required, reason=f"needs {' and '.join(missing)} on PATH")
 
 
 def cache_directory() -> Path:

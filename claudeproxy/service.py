@@ -1,0 +1,237 @@
+"""`ClaudeProxy`: builds the parts, wires the seams, owns the outer nursery.
+
+The only file in which the packages meet. The order of shutdown is the nesting below: connections end (or are drained),
+then the journal is closed, then what it holds is recorded. An error in capture, attribution or the API never ends the
+relay; only the listener's own failure does, with a clear line.
+"""
+
+from __future__ import annotations
+
+from contextlib import asynccontextmanager
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Literal, Protocol
+
+import trio
+
+import claudeproxy
+from claudeproxy.capture.journal_writer import JournalWriter
+from claudeproxy.capture.policy import BodyPolicy
+from claudeproxy.capture.redact import KeyHasher
+from claudeproxy.capture.secret import load_or_create_secret
+from claudeproxy.capture.tap import JournalTap
+from claudeproxy.errors import ConfigError
+from claudeproxy.logs import get_logger
+from claudeproxy.proxy.server import ProxyServer
+from claudeproxy.proxy.settings import ProxySettings, parse_upstream, parse_upstream_proxy
+from claudeproxy.proxy.tap import NullTap
+from claudeproxy.recording import RecordingSettings
+from claudeproxy.sansio.target import HostSet
+from claudeproxy.store.storage import CaptureStorage
+from claudeproxy.supervisor import RecorderHost, RecorderProcess, RecorderThread
+from claudeproxy.tls.authority import CertificateAuthority
+from claudeproxy.tls.cache import CertificateCache
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Mapping, Sequence
+    from pathlib import Path
+
+    from claudeproxy.config import ClaudeProxyConfig
+    from claudeproxy.model import Tap
+    from claudeproxy.tls.authority import Leaf
+
+log = get_logger("claudeproxy.service")
+
+Address = tuple[str, int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServiceAddresses:
+    """Where the service listens, as bound: (host, port). `api` is None when no API was handed in."""
+
+    proxy: Sequence[Address]
+    api: Address | None
+
+
+class ApiServer(Protocol):
+    """Serves the REST API: `claudeproxy.api.serve`. Handed in, so that the proxy runs without Quart installed."""
+
+    async def __call__(
+        self, service: ClaudeProxy, *, task_status: trio.TaskStatus[list[str]] = trio.TASK_STATUS_IGNORED
+    ) -> None:
+        """Serve until cancelled; started with the ``HOST:PORT`` addresses."""
+        ...
+
+
+class ClaudeProxy:
+    """The proxy, the capture and (when handed in) the API, in one nursery.
+
+    `recorder` says where captures are stored and explained: ``thread`` in this process, ``process`` in one of its own,
+    which keeps the relay's timing unharmed and is what ``claudeproxy serve`` uses.
+    """
+
+    def __init__(
+        self,
+        config: ClaudeProxyConfig,
+        api: ApiServer | None = None,
+        *,
+        recorder: Literal["thread", "process"] = "thread",
+    ) -> None:
+        self.config = config
+        self._api = api
+        self._recorder_kind = recorder
+        self._recorder: RecorderHost | None = None
+        self._journal_tap: JournalTap | None = None
+        self._proxy: ProxyServer | None = None
+
+    async def run(self, *, task_status: trio.TaskStatus[ServiceAddresses] = trio.TASK_STATUS_IGNORED) -> None:
+        """Serve until cancelled, then drain. Started with the addresses once both ports accept connections.
+
+        Raises ConfigError (a port is taken, a setting cannot be used), AuthorityError (the CA), StorageError (the
+        database) and JournalError before it has started; afterwards only what the listener itself raises.
+        """
+        certificates = await trio.to_thread.run_sync(self._certificates)
+        settings = proxy_settings(self.config)
+        try:
+            async with self._recording() as tap, trio.open_nursery() as nursery:
+                self._proxy = ProxyServer(settings, certificates=certificates, tap=tap)
+                proxy: Sequence[Address] = await nursery.start(self._proxy.run, await _listen(self.config))
+                api = None
+                if self._api is not None:
+                    addresses: list[str] = await nursery.start(self._api, self)
+                    host, _, port = addresses[0].rpartition(":")
+                    api = (host.strip("[]"), int(port))
+                log.info("started", proxy=[f"{h}:{p}" for h, p in proxy], api=api and f"{api[0]}:{api[1]}")
+                task_status.started(ServiceAddresses(proxy=proxy, api=api))
+        except BaseExceptionGroup as group:
+            error = _only(group)  # our nurseries are our own affair: callers catch the errors that are promised
+            if not isinstance(error, Exception):
+                raise
+            raise error from None
+
+    def open_storage(self) -> CaptureStorage:
+        """A new read-only connection to the captures. Raises StorageError."""
+        return CaptureStorage(self.config.database_path, read_only=True)
+
+    def health(self) -> Mapping[str, object]:
+        """What the parts say of themselves: plain values, for JSON. Never raises, waits for nothing."""
+        tap, recorder = self._journal_tap, self._recorder
+        dropped = 0 if tap is None else tap.statistics().dropped + tap.statistics().lost
+        return {
+            "status": "degraded" if dropped or (recorder is not None and not recorder.healthy) else "ok",
+            "version": claudeproxy.__version__,
+            "enabled": self.config.enabled,
+            "capture_enabled": self.config.capture_enabled,
+            "proxy": asdict(self._proxy.statistics()) if self._proxy else None,
+            "capture": asdict(tap.statistics()) if tap else None,
+            "recorder": None
+            if recorder is None
+            else {**recorder.status, "restarts": recorder.restarts, "deaths": recorder.deaths},
+        }
+
+    def _certificates(self) -> CertificateCache:
+        """The CA (made at the first start) and the cache over it; file work and key generation, so in a thread."""
+        config = self.config
+        config.paths.create()
+        authority = CertificateAuthority.load_or_create_ca(
+            config.ca_cert_path, config.ca_key_path, config.intercept_hosts
+        )
+        for host in config.intercept_hosts:
+            if not authority.covers(host):
+                raise ConfigError(
+                    f"intercept_hosts names {host}, which the certificate authority does not cover: "
+                    "run `claudeproxy ca rotate`, then trust the new one"
+                )
+        cache = CertificateCache(authority, upstream_ca=config.upstream_ca, on_issued=_log_issued)
+        cache.get_client_config()  # a wrong upstream_ca is to be known now, not at the first request
+        return cache
+
+    @asynccontextmanager
+    async def _recording(self) -> AsyncIterator[Tap]:
+        """The tap to report to, with a recorder behind it until the last exchange is stored."""
+        config = self.config
+        if not (config.enabled and config.capture_enabled):
+            yield NullTap()
+            return
+        # Opened once here: a database that cannot be used is to be said now, in one sentence, by this process.
+        await trio.to_thread.run_sync(_prepare_database, config.database_path)
+        secret = await trio.to_thread.run_sync(load_or_create_secret, config.secret_path)
+        settings = RecordingSettings(
+            database=str(config.database_path),
+            journal=str(config.journal_path),
+            log_format=config.log_format,
+            log_level=config.log_level,
+        )
+        host = RecorderProcess(settings) if self._recorder_kind == "process" else RecorderThread(settings)
+        async with trio.open_nursery() as nursery:
+            await nursery.start(host.run)
+            try:
+                writer = JournalWriter(config.journal_path, max_bytes=config.journal_max_bytes, wake=host.wake)
+                try:
+                    self._recorder = host
+                    self._journal_tap = JournalTap(
+                        writer,
+                        policy=BodyPolicy(capture_other_bodies=config.capture_other_bodies),
+                        key_hash=KeyHasher(secret),
+                        max_body_bytes=config.max_body_bytes,
+                        on_drop=_log_drop,
+                    )
+                    yield self._journal_tap
+                finally:
+                    writer.close()
+            finally:
+                host.finish()
+
+
+def proxy_settings(config: ClaudeProxyConfig) -> ProxySettings:
+    """What the relay needs of the configuration. Raises ConfigError."""
+    secret = config.proxy_auth.get_secret_value() if config.proxy_auth else None
+    way_out = config.upstream_proxy.get_secret_value() if config.upstream_proxy else None
+    return ProxySettings(
+        bind_host=config.bind.host,
+        bind_port=config.bind.port,
+        decrypt=config.enabled,
+        intercept=HostSet(config.intercept_hosts),
+        api_hosts=HostSet(config.api_hosts),
+        upstream=parse_upstream(config.upstream) if config.upstream else None,
+        upstream_addresses=dict(config.upstream_addresses),
+        upstream_proxy=parse_upstream_proxy(way_out) if way_out else None,
+        accepted_hosts=frozenset(config.accepted_hosts),
+        proxy_auth=secret,
+        connect_timeout=config.connect_timeout,
+        handshake_timeout=config.handshake_timeout,
+        idle_timeout=config.idle_timeout,
+        drain_seconds=config.drain_seconds,
+        max_head_bytes=config.max_head_bytes,
+        max_connections=config.max_connections,
+    )
+
+
+async def _listen(config: ClaudeProxyConfig) -> Sequence[trio.SocketListener]:
+    try:
+        return await trio.open_tcp_listeners(config.bind.port, host=config.bind.host)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise ConfigError(
+            f"the proxy cannot listen on {config.bind_address}: {reason}: "
+            "stop what listens there, or choose another `bind_address` (--bind)"
+        ) from error
+
+
+def _only(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    """The one error in nested groups; the group itself where there are several."""
+    error: BaseException = group
+    while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
+        error = error.exceptions[0]
+    return error
+
+
+def _prepare_database(path: Path) -> None:
+    CaptureStorage(path).close()
+
+
+def _log_issued(leaf: Leaf) -> None:
+    log.info("certificate issued", host=leaf.host, not_after=leaf.not_after.isoformat())
+
+
+def _log_drop(correlation_id: str, reason: str) -> None:
+    log.error("capture incomplete", correlation_id=correlation_id, reason=reason)

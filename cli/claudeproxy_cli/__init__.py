@@ -1,0 +1,14 @@
+"""The command ``claudeproxy``: one skin over the library's verbs, one module a command.
+
+``main``
+    the application, and what becomes of errors
+``options``, ``times``, ``ids``, ``render``, ``listing``
+    what commands share: options, times as people write them, ids as prefixes, output as table, lines, JSON, CSV
+``serve``, ``run``, ``demo``, ``query``, ``show``, ``ca``, ``doctor``, ``configcmd``
+    the commands; each imports what it needs when it runs, so that reading captures starts no server library
+``running``, ``environment``, ``bundle``, ``client_settings``, ``child``, ``attached``, ``receipt``, ``trust``,
+``findings``, ``machine_checks``, ``proxy_checks``
+    what `run`, `ca` and `doctor` are made of
+
+A package of its own beside the library, which never imports it.
+"""

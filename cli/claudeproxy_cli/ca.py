@@ -1,0 +1,181 @@
+"""``claudeproxy ca``: the certificate authority, and who trusts it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from typing import TYPE_CHECKING, Annotated, Final
+
+import typer
+
+from claudeproxy.errors import AuthorityError
+from claudeproxy_cli.options import ConfigOption, HomeOption, JsonOption, load_config
+from claudeproxy_cli.render import note, write_json
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from claudeproxy.config import ClaudeProxyConfig
+    from claudeproxy.tls.authority import CertificateAuthority
+    from claudeproxy_cli.trust import Plan
+
+app = typer.Typer(
+    help="The certificate authority of the proxy.",
+    rich_markup_mode=None,
+    no_args_is_help=True,
+)
+
+DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Print the commands and run none.")]
+
+WARN_DAYS: Final = 30
+
+
+@app.command("path")
+def path_command(home: HomeOption = None, config: ConfigOption = None) -> None:
+    """Print the path of the certificate to trust.
+
+    It is made if there is none. NODE_EXTRA_CA_CERTS=$(claudeproxy ca path) is what Claude Code needs.
+    """
+    settings = load_config(home, config)
+    authority(settings)
+    print(settings.ca_cert_path)
+
+
+@app.command("show")
+def show_command(home: HomeOption = None, config: ConfigOption = None, as_json: JsonOption = False) -> None:
+    """Show the certificate's facts."""
+    settings = load_config(home, config)
+    facts = describe(authority(settings), settings)
+    if as_json:
+        write_json(facts)
+        return
+    for name, value in facts.items():
+        shown = ", ".join(map(str, value)) if isinstance(value, list) else value
+        print(f"{name.replace('_', ' ') + ':':<18}{shown}")
+
+
+@app.command("install")
+def install_command(home: HomeOption = None, config: ConfigOption = None, dry_run: DryRunOption = False) -> None:
+    """Make this system trust the certificate.
+
+    Clients then need no variable. It can vouch for Anthropic's domains and this machine only: its name
+    constraints and a destroyed root key see to it.
+    """
+    from claudeproxy_cli import trust
+
+    settings = load_config(home, config)
+    authority(settings)
+    plan = trust.install_plan(settings.ca_cert_path, store=trust.linux_store())
+    _carry_out(plan, settings.ca_cert_path, dry_run=dry_run)
+    if not dry_run:
+        print("installed; programs that are running keep the certificates they know: start them again")
+
+
+@app.command("uninstall")
+def uninstall_command(home: HomeOption = None, config: ConfigOption = None, dry_run: DryRunOption = False) -> None:
+    """Make this system forget the certificate. The files in the home stay."""
+    from claudeproxy_cli import trust
+
+    settings = load_config(home, config)
+    plan = trust.uninstall_plan(settings.ca_cert_path, sha1=sha1(authority(settings)), store=trust.linux_store())
+    _carry_out(plan, settings.ca_cert_path, dry_run=dry_run)
+    if not dry_run:
+        print("uninstalled")
+
+
+@app.command("rotate")
+def rotate_command(
+    home: HomeOption = None,
+    config: ConfigOption = None,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+) -> None:
+    """Make a new certificate authority.
+
+    Whoever trusted the old one must trust the new one. For an expired one, a key that somebody else may have
+    read, or hosts that the old one does not cover.
+    """
+    from claudeproxy.tls.authority import rotate
+
+    settings = load_config(home, config)
+    if not yes:
+        _ask("Clients that trust the present certificate will refuse the new one. Go on? [y/N] ")
+    made = rotate(settings.ca_cert_path, settings.ca_key_path, names=settings.intercept_hosts)
+    print(f"new certificate: {settings.ca_cert_path} ({colons(made.fingerprint)})")
+    print("restart `claudeproxy serve`; where the old one was installed, run `claudeproxy ca install` again")
+
+
+def authority(config: ClaudeProxyConfig) -> CertificateAuthority:
+    """The authority of a configuration, made if there is none."""
+    from claudeproxy.tls.authority import CertificateAuthority
+
+    config.paths.create()
+    return CertificateAuthority.load_or_create_ca(config.ca_cert_path, config.ca_key_path, names=config.intercept_hosts)
+
+
+def describe(made: CertificateAuthority, config: ClaudeProxyConfig) -> dict[str, object]:
+    """The facts of an authority for people and JSON."""
+    from datetime import UTC, datetime
+
+    left = made.not_after - datetime.now(UTC)
+    return {
+        "path": str(config.ca_cert_path),
+        "subject": made.root.subject.rfc4514_string(),
+        "sha256": colons(made.fingerprint),
+        "not_before": made.root.not_valid_before_utc.strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "not_after": made.not_after.strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "days_left": left.days,
+        "covers": list(made.names),
+        "key": str(config.ca_key_path),
+        "system_trusts_it": trusted_by_system(made.root_pem),
+    }
+
+
+def trusted_by_system(root_pem: bytes) -> bool:
+    """Whether the system's store holds the root."""
+    from claudeproxy_cli.bundle import certificates, contains, system_certificates
+
+    return contains(system_certificates(), certificates(root_pem)[0])
+
+
+def sha1(made: CertificateAuthority) -> str:
+    """The root's SHA-1 in hex: a name that stores know it under, not a proof."""
+    from cryptography.hazmat.primitives import hashes
+
+    return made.root.fingerprint(hashes.SHA1()).hex()  # noqa: S303
+
+
+def colons(digest: str) -> str:
+    """``AB:CD:...``, as browsers and OpenSSL write fingerprints."""
+    return ":".join(digest[i : i + 2] for i in range(0, len(digest), 2)).upper()
+
+
+def _ask(question: str) -> None:
+    """Leave unless the answer is yes. Not typer.confirm, which takes Ctrl-C for a no."""
+    print(question, end="", flush=True)
+    if sys.stdin.readline().strip().lower() not in {"y", "yes"}:
+        note("nothing was changed")
+        raise typer.Exit(1)
+
+
+def _carry_out(plan: Plan | None, certificate: Path, *, dry_run: bool) -> None:
+    from claudeproxy_cli.trust import is_root
+
+    if plan is None:
+        raise AuthorityError(
+            f"this system's trust store is none that claudeproxy knows. Add or remove {certificate} by hand, or do "
+            "without: `claudeproxy run` needs no installation"
+        )
+    lacks_root = plan.needs_root and not is_root()
+    note(f"store: {plan.store}")
+    for line in plan.lines(sudo=lacks_root):
+        print(f"  {line}" if dry_run or lacks_root else f"running: {line}")
+    if dry_run:
+        return
+    if lacks_root:
+        note("this needs root: run the lines above")
+        raise typer.Exit(1)
+    for command in plan.commands:
+        try:
+            subprocess.run(command, check=True)
+        except (OSError, subprocess.CalledProcessError) as error:
+            raise AuthorityError(f"`{' '.join(command)}` failed: {error}") from error

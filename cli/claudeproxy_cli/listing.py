@@ -1,0 +1,168 @@
+"""Captures as rows and documents: what `query`, `show`, `demo` and the receipt of `run` have in common.
+
+The keys are those of the REST API, so that a script can change from one to the other.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Final
+
+from claudeproxy_cli.render import Column, compact, number
+from claudeproxy_cli.times import iso, milliseconds, short
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from claudeproxy.config.home import Home
+    from claudeproxy.store.storage import CaptureStorage
+    from claudeproxy.store.values import CapturedRequest, SourceTotal
+
+SHORT_ID: Final = 8  # hex digits: unique among ten thousand captures with 99 %; longer prefixes are always accepted
+
+_STATES: Final = {
+    "in_flight": "running",
+    "aborted_by_client": "aborted",
+    "cut_by_upstream": "cut",
+    "upstream_error": "failed",
+    "interrupted": "lost",
+}
+
+
+def open_captures(home: Home) -> CaptureStorage:
+    """The captures, to read. Raises StorageError; NotFoundError with what to do when there are none yet."""
+    from claudeproxy.errors import NotFoundError
+    from claudeproxy.store.storage import CaptureStorage
+
+    if not home.database.exists():
+        raise NotFoundError(nothing_yet(home))
+    return CaptureStorage(home.database, read_only=True)
+
+
+def nothing_yet(home: Home) -> str:
+    """What to say, and what to do, when nothing was ever captured."""
+    from claudeproxy_cli.options import home_flag
+
+    flag = home_flag(home)
+    return (
+        f"nothing has been captured in {home.path} yet.\n"
+        f"Capture something:       claudeproxy run{flag} -- claude\n"
+        "See it without a key:    claudeproxy demo"
+    )
+
+
+def source_row(total: SourceTotal, whole: int) -> dict[str, object]:
+    """One source's part of one request's context."""
+    return {
+        "label": total.source.label,
+        "source_type": str(total.source.type),
+        "source_name": total.source.name,
+        "token_count": total.token_count,
+        "share": round(total.token_count / whole, 4) if whole else 0.0,
+        "accuracy": str(total.accuracy),
+    }
+
+
+def source_rows(totals: Sequence[SourceTotal]) -> list[dict[str, object]]:
+    """All sources of one request, the largest first."""
+    whole = sum(total.token_count for total in totals)
+    return [source_row(total, whole) for total in sorted(totals, key=lambda total: -total.token_count)]
+
+
+def with_tokens(rows: Iterable[dict[str, object]]) -> list[dict[str, object]]:
+    """The rows that a person wants to see: a source may have brought punctuation only, which counts as no token."""
+    return [row for row in rows if row["token_count"]]
+
+
+def request_row(request: CapturedRequest, sources: Sequence[SourceTotal]) -> dict[str, object]:
+    """One request with its sources, as JSON can carry it."""
+    who = request.identity
+    return {
+        "id": request.id,
+        "correlation_id": request.correlation_id,
+        "timestamp": iso(request.timestamp),
+        "method": request.method,
+        "url": request.url,
+        "state": str(request.state),
+        "status_code": request.status_code,
+        "model": request.model,
+        "request_class": who.request_class,
+        "session_id": who.session_id,
+        "agent_id": who.agent_id,
+        "project": who.project,
+        "total_tokens": request.total_tokens,
+        "response_tokens": request.response_tokens,
+        "latency_ms": request.latency_ms,
+        "proxy_latency_ms": request.proxy_latency_ms,
+        "sources": source_rows(sources),
+    }
+
+
+def outcome(row: object) -> str:
+    """A state and a status code in a word: ``200``, ``aborted``, ``running``."""
+    assert isinstance(row, dict)
+    word = _STATES.get(str(row["state"]))
+    return word or str(row["status_code"] or "-")
+
+
+def top_sources(sources: object, *, count: int = 3) -> str:
+    """``45% Framework, 20% MCP: docs``: the largest sources, their shares first, which a narrow table still shows."""
+    assert isinstance(sources, list)
+    return ", ".join(f"{row['share']:.0%} {row['label']}" for row in sources[:count] if row["share"] >= 0.005)
+
+
+def request_columns(now: datetime) -> tuple[Column, ...]:
+    """The table of requests, which fits 80 columns."""
+    return (
+        Column(key="timestamp", title="time", text=lambda value: _local(value, now)),
+        Column(key="id", title="id", text=lambda value: str(value)[:SHORT_ID]),
+        Column(key="outcome", title="status"),
+        Column(key="model", title="model", text=_model, flexible=True, optional=True),
+        Column(key="request_class", title="class", flexible=True, optional=True),
+        Column(key="total_tokens", title="tokens", text=compact, align="right"),
+        Column(key="response_tokens", title="out", text=compact, align="right", optional=True),
+        Column(key="latency_ms", title="first", text=_latency, align="right", optional=True),
+        Column(key="top_sources", title="largest sources", flexible=True, least=20),
+    )
+
+
+SOURCE_COLUMNS: Final = (
+    Column(key="label", title="source", flexible=True),
+    Column(key="token_count", title="tokens", text=number, align="right"),
+    Column(key="share", title="share", text=lambda value: f"{value:.1%}", align="right"),
+    Column(key="accuracy", title="accuracy"),
+)
+
+KIND_COLUMNS: Final = (
+    Column(key="label", title="source", flexible=True),
+    Column(key="kind", title="kind", flexible=True),
+    Column(key="token_count", title="tokens", text=number, align="right"),
+    Column(key="share", title="share", text=lambda value: f"{value:.1%}", align="right"),
+    Column(key="accuracy", title="accuracy"),
+)
+
+
+def shown(rows: Iterable[dict[str, object]]) -> list[dict[str, object]]:
+    """Rows with the two cells that are made of others."""
+    return [{**row, "outcome": outcome(row), "top_sources": top_sources(row["sources"])} for row in rows]
+
+
+def _local(value: object, now: datetime) -> str:
+    moment = datetime.fromisoformat(str(value))
+    return short(int(moment.timestamp() * 1_000_000_000), now=now)
+
+
+def _model(value: object) -> str:
+    """Without what every name has in common and without a date: ``opus-4-5``."""
+    name = str(value or "-").removeprefix("claude-")
+    head, _, tail = name.rpartition("-")
+    return head if head and len(tail) == 8 and tail.isdecimal() else name
+
+
+def _latency(value: object) -> str:
+    return milliseconds(value if isinstance(value, int | float) else None)
+
+
+def local_now() -> datetime:
+    """The time, aware, in the person's zone."""
+    return datetime.now(UTC).astimezone()

@@ -1,0 +1,150 @@
+"""``claudeproxy query``: what was captured, newest first, and which sources filled it."""
+
+from __future__ import annotations
+
+import difflib
+from typing import TYPE_CHECKING, Annotated, Final
+
+import typer
+
+from claudeproxy_cli.listing import local_now, nothing_yet, open_captures, request_columns, request_row, shown
+from claudeproxy_cli.options import (
+    ConfigOption,
+    CsvOption,
+    Format,
+    HomeOption,
+    JsonlOption,
+    JsonOption,
+    output_format,
+    reader_home,
+)
+from claudeproxy_cli.render import emit, is_terminal, note
+from claudeproxy_cli.times import TimeSyntaxError, parse_time
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from datetime import datetime
+
+    from claudeproxy.store.storage import CaptureStorage
+    from claudeproxy.store.values import CapturedRequest, RequestFilters
+
+PAGE: Final = 100  # rows a query: what the API gives at the most, too
+
+
+app = typer.Typer(rich_markup_mode=None, add_completion=False)
+
+
+@app.command()
+def command(
+    since: Annotated[str | None, typer.Option(metavar="TIME", help="From: 1h, 2d, yesterday, ISO 8601.")] = None,
+    until: Annotated[str | None, typer.Option(metavar="TIME", help="To; a day is taken whole.")] = None,
+    source: Annotated[str | None, typer.Option(metavar="NAME", help="With this source: 'MCP: docs', or docs.")] = None,
+    source_type: Annotated[
+        str | None, typer.Option("--type", metavar="TYPE", help="With a source of this type.")
+    ] = None,
+    request_class: Annotated[str | None, typer.Option("--class", metavar="CLASS", help="main, subagent, ...")] = None,
+    method: Annotated[str | None, typer.Option(metavar="METHOD", help="GET, POST, ...")] = None,
+    path: Annotated[str | None, typer.Option(metavar="PATH", help="URL path; * at its end for a prefix.")] = None,
+    model: Annotated[str | None, typer.Option(metavar="MODEL", help="The model that was asked for.")] = None,
+    status: Annotated[int | None, typer.Option(metavar="CODE", min=100, max=599, help="HTTP status.")] = None,
+    state: Annotated[
+        str | None, typer.Option(metavar="STATE", help="complete, in_flight, aborted_by_client, ...")
+    ] = None,
+    session: Annotated[str | None, typer.Option(metavar="ID", help="The client's session.")] = None,
+    project: Annotated[
+        str | None, typer.Option(metavar="DIR", help="The client's directory, or its last parts.")
+    ] = None,
+    limit: Annotated[int, typer.Option(min=1, help="How many at the most.")] = 20,
+    as_json: JsonOption = False,
+    jsonl: JsonlOption = False,
+    csv: CsvOption = False,
+    home: HomeOption = None,
+    config: ConfigOption = None,
+) -> None:
+    """List captures and their largest sources.
+
+    Newest first. Reads the database alone: no server need run. Piped, it writes tab-separated lines.
+    """
+    from claudeproxy.store.values import RequestFilters
+
+    output = output_format(as_json=as_json, jsonl=jsonl, csv=csv, terminal=is_terminal())
+    now = local_now()
+    filters = RequestFilters(
+        since=_time("--since", since, now),
+        until=_time("--until", until, now, end=True),
+        source=source,
+        source_type=_source_type(source_type),
+        request_class=request_class,
+        method=method.upper() if method else None,
+        path=path,
+        model=model,
+        status=status,
+        state=_state(state),
+        session_id=session,
+        project=project,
+    )
+    place = reader_home(home, config)
+    if not place.database.exists():
+        emit([], request_columns(now), output) if output is not Format.TABLE else None
+        note(nothing_yet(place))
+        return
+    storage = open_captures(place)
+    try:
+        requests, total = read(storage, filters, limit)
+        rows = [request_row(request, storage.sources(request.id)) for request in requests]
+        if rows or output is not Format.TABLE:
+            emit(shown(rows) if output not in {Format.JSON, Format.JSONL} else rows, request_columns(now), output)
+        if not rows:
+            everything = storage.query_requests(RequestFilters(limit=1)).total
+            note(f"nothing matches; {everything:,} captured in all" if everything else nothing_yet(place))
+        elif total > len(rows) and is_terminal():
+            note(f"{len(rows)} of {total:,}; --limit N shows more, `claudeproxy show ID` one in full")
+    finally:
+        storage.close()
+
+
+def read(storage: CaptureStorage, filters: RequestFilters, limit: int) -> tuple[list[CapturedRequest], int]:
+    """The newest `limit` captures that match, page by page of one moment, and how many match in all."""
+    from dataclasses import replace
+
+    found: list[CapturedRequest] = []
+    page = storage.query_requests(replace(filters, limit=min(limit, PAGE)))
+    found += page.rows
+    while len(found) < min(limit, page.total) and page.rows:
+        rest = min(limit - len(found), PAGE)
+        page = storage.query_requests(replace(filters, limit=rest, offset=len(found), as_of=page.as_of))
+        found += page.rows
+    return found, page.total
+
+
+def _time(option: str, text: str | None, now: datetime, *, end: bool = False) -> int | None:
+    try:
+        # The store's bound is exclusive, the day's last nanosecond is not.
+        return None if text is None else parse_time(text, now=now, end=end) + end
+    except TimeSyntaxError as error:
+        raise typer.BadParameter(str(error), param_hint=option) from None
+
+
+def _source_type(text: str | None) -> str | None:
+    from claudeproxy.model import SourceType
+
+    return _choice("--type", text, [str(kind) for kind in SourceType])
+
+
+def _state(text: str | None) -> str | None:
+    from claudeproxy.model import State
+
+    return _choice("--state", text, [str(state) for state in State])
+
+
+def _choice(option: str, text: str | None, allowed: Iterable[str]) -> str | None:
+    """The allowed word that is meant, whatever its case and hyphens. Raises BadParameter with the nearest."""
+    if text is None:
+        return None
+    words = {word.lower().replace("_", ""): word for word in allowed}
+    given = text.lower().replace("-", "").replace("_", "")
+    if given in words:
+        return words[given]
+    near = difflib.get_close_matches(given, words, n=1)
+    meant = f"did you mean {words[near[0]]}?" if near else f"one of {', '.join(words.values())}"
+    raise typer.BadParameter(f"{text!r} is unknown: {meant}", param_hint=option)

@@ -1,0 +1,171 @@
+"""What a run captured, in three lines; and when it captured nothing, why that probably is.
+
+Pure but for reading the database. Which requests are a run's own: those that its proxy's process relayed since it
+began. A proxy of its own serves nobody else; what others send through a shared one meanwhile is counted too.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+from urllib.parse import urlsplit
+
+from claudeproxy_cli.environment import covers
+from claudeproxy_cli.listing import SHORT_ID
+from claudeproxy_cli.options import home_flag
+from claudeproxy_cli.render import plain
+from claudeproxy_cli.times import duration, iso
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from claudeproxy.config import ClaudeProxyConfig
+    from claudeproxy.config.home import Home
+    from claudeproxy.store.storage import CaptureStorage
+    from claudeproxy.store.values import CapturedRequest
+    from claudeproxy_cli.client_settings import Shadow
+
+TOP: Final = 3  # sources in the second line
+
+# How long the receipt waits for what was captured to be stored and explained. A recorder that is up needs some 50 ms.
+SETTLE_SECONDS: Final = 3.0
+_LOOK_SECONDS: Final = 0.05
+
+_CLOUDS: Final = {
+    "CLAUDE_CODE_USE_BEDROCK": "Amazon Bedrock",
+    "CLAUDE_CODE_USE_VERTEX": "Google Vertex AI",
+    "CLAUDE_CODE_USE_FOUNDRY": "Microsoft Foundry",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Receipt:
+    """Sums over a run's requests; sources are (label, tokens), the largest first."""
+
+    requests: int
+    failed: int  # no whole answer, or one that is an error
+    sent: int
+    received: int
+    sources: tuple[tuple[str, int], ...]
+    largest: str | None  # id of the request with the largest context
+
+    def lines(self, *, home: Home, since: int, seconds: float) -> list[str]:
+        """The three lines."""
+        flag = home_flag(home)
+        whole = sum(tokens for _, tokens in self.sources) or 1
+        top = ", ".join(
+            f"{plain(label)} {tokens:,} ({tokens / whole:.0%})" for label, tokens in self.sources[:TOP] if tokens
+        )
+        count = f"{self.requests:,} request{'s' if self.requests != 1 else ''}"
+        if self.failed:
+            count += f" ({self.failed:,} failed)"
+        tokens = f"about {self.sent:,} tokens sent, {self.received:,} received"
+        look = f"claudeproxy query{flag} --since {iso(since)}"
+        if self.largest:
+            look = f"claudeproxy show{flag} {self.largest[:SHORT_ID]}  or  {look}"
+        return [
+            f"claudeproxy: {count}, {tokens}, in {duration(seconds)}",
+            f"  largest sources: {top or 'none attributed yet'}",
+            f"  look closer: {look}",
+        ]
+
+
+def relayed_by(owner: str, pid: int) -> bool:
+    """Whether a capture's owner (``TIME-PID-RANDOM``, the name of a relay's journal) is that process; an owner of
+    another form is not told apart."""
+    parts = owner.rsplit("-", 2)
+    return len(parts) != 3 or parts[1] == str(pid)
+
+
+def wait_until_recorded(journal: Path, pid: int, *, seconds: float = SETTLE_SECONDS) -> None:
+    """Wait until nothing of a proxy that has ended is left in the journal, or the time is up.
+
+    Its own recorder leaves nothing; but when several proxies share a home, one of their recorders works for all.
+    """
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline and any(p.is_dir() and relayed_by(p.name, pid) for p in journal.glob("*-*-*")):
+        time.sleep(_LOOK_SECONDS)
+
+
+def wait_until_settled(storage: CaptureStorage, since: int, pid: int, *, seconds: float = SETTLE_SECONDS) -> None:
+    """Wait until what began since then has ended and is explained, or the time is up. For a server that goes on."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        requests = _requests(storage, since, pid)
+        if requests and all(r.state != "in_flight" and _is_explained(r) for r in requests):
+            return
+        time.sleep(_LOOK_SECONDS)
+
+
+def _is_explained(request: CapturedRequest) -> bool:
+    return request.total_tokens is not None or str(request.body_kept) != "whole"
+
+
+def read_receipt(storage: CaptureStorage, since: int, pid: int) -> Receipt:
+    """What the proxy of that process captured since then."""
+    requests = _requests(storage, since, pid)
+    sources: dict[str, int] = {}
+    for request in requests:
+        for total in storage.sources(request.id):
+            sources[total.source.label] = sources.get(total.source.label, 0) + total.token_count
+    largest = max(requests, key=lambda r: r.total_tokens or 0, default=None)
+    return Receipt(
+        requests=len(requests),
+        failed=sum(r.state != "complete" or (r.status_code or 0) >= 400 for r in requests),
+        sent=sum(r.total_tokens or 0 for r in requests),
+        received=sum(r.response_tokens or 0 for r in requests),
+        sources=tuple(sorted(sources.items(), key=lambda item: -item[1])),
+        largest=None if largest is None else largest.id,
+    )
+
+
+def _requests(storage: CaptureStorage, since: int, pid: int) -> Sequence[CapturedRequest]:
+    from claudeproxy.store.values import RequestFilters
+    from claudeproxy_cli.query import read
+
+    return [r for r in read(storage, RequestFilters(since=since), 100_000)[0] if relayed_by(r.owner, pid)]
+
+
+def nothing_captured(
+    config: ClaudeProxyConfig, environment: Mapping[str, str], shadows: Sequence[Shadow], *, reverse: bool
+) -> list[str]:
+    """Three lines for a run without a request: that it was so, the likely cause, what to do."""
+    cause, remedy = likely_cause(config, environment, shadows, reverse=reverse)
+    return ["claudeproxy: nothing was captured", f"  likely cause: {plain(cause)}", f"  remedy: {plain(remedy)}"]
+
+
+def likely_cause(
+    config: ClaudeProxyConfig, environment: Mapping[str, str], shadows: Sequence[Shadow], *, reverse: bool
+) -> tuple[str, str]:
+    """Why nothing came by, the surest cause first, and its remedy. `environment`: the child's."""
+    if not (config.enabled and config.capture_enabled):
+        key = "enabled" if not config.enabled else "capture_enabled"
+        return f"{key} is false ({config.origin(key)})", f"set {key}: true"
+    effective = {**environment, **{shadow.name: shadow.value for shadow in shadows}}
+    for shadow in shadows:
+        if shadow.name not in _CLOUDS and not _harmless(shadow):
+            return str(shadow), "take it out of the file, or set it there to what `claudeproxy serve` prints"
+    for name, cloud in _CLOUDS.items():
+        if effective.get(name, "").lower() in {"1", "true"}:
+            return f"{name} sends the client to {cloud}", f"unset {name}: only Anthropic's own API is captured"
+    base = effective.get("ANTHROPIC_BASE_URL")
+    if base and not reverse:
+        host = (urlsplit(base).hostname or base).lower()
+        if not any(covers(name, host) for name in config.intercept_hosts):
+            return f"ANTHROPIC_BASE_URL points at {host}, which is not intercepted", "use `claudeproxy run --reverse`"
+    if not reverse:
+        return (
+            "the command made no request to the API, or it ignores proxies (Node's fetch before 22.21 does)",
+            "try `claudeproxy run --reverse`, which uses ANTHROPIC_BASE_URL instead",
+        )
+    return (
+        "the command made no request to the API, or it ignores ANTHROPIC_BASE_URL",
+        "try without --reverse; `claudeproxy doctor` checks the proxy itself",
+    )
+
+
+def _harmless(shadow: Shadow) -> bool:
+    """Whether what a settings file sets cannot lead the client past us (more trust, another store of CAs)."""
+    return shadow.name in {"SSL_CERT_FILE", "CLAUDE_CODE_CERT_STORE", "HTTP_PROXY", "http_proxy"}

@@ -1,0 +1,222 @@
+"""``claudeproxy serve``: the proxy, the capture and the REST API, until a signal.
+
+Thin: flags become configuration, the service does the work, and this module says where it listens, publishes the state
+file, and turns signals into the two steps of an end: the first drains, the second does not wait. What is in the journal
+by then is not lost either way: the next start records it.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import signal
+from contextlib import suppress
+from pathlib import Path  # noqa: TC003  (typer reads the annotations when it runs)
+from typing import TYPE_CHECKING, Annotated, Final
+
+import typer
+
+from claudeproxy import __version__
+from claudeproxy.errors import ClaudeProxyError, ConfigError
+from claudeproxy_cli import attached
+from claudeproxy_cli.options import ConfigOption, HomeOption, home_flag, load_config
+from claudeproxy_cli.render import note
+from claudeproxy_cli.running import RunningServer, find_server, remove_state, url, write_state
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+
+    import trio
+
+    from claudeproxy.config import ClaudeProxyConfig
+    from claudeproxy.service import ClaudeProxy, ServiceAddresses
+
+STOP_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
+
+
+app = typer.Typer(rich_markup_mode=None, add_completion=False)
+
+
+@app.command()
+def command(
+    bind: Annotated[
+        str | None, typer.Option(metavar="HOST:PORT", help="Where the proxy listens. [127.0.0.1:8443]")
+    ] = None,
+    api: Annotated[
+        str | None, typer.Option(metavar="HOST:PORT", help="Where the API listens. [127.0.0.1:3001]")
+    ] = None,
+    upstream: Annotated[
+        str | None, typer.Option(metavar="URL", help="Where the API's traffic goes: a gateway, a test server.")
+    ] = None,
+    upstream_ca: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="PEM file of CAs to trust upstream, beside the system's.")
+    ] = None,
+    attached_mode: Annotated[bool, typer.Option("--attached", hidden=True)] = False,
+    home: HomeOption = None,
+    config: ConfigOption = None,
+) -> None:
+    """Run proxy, capture and REST API until Ctrl-C.
+
+    The first Ctrl-C lets running exchanges end, the second does not.
+    """
+    if attached_mode:
+        _serve_attached(home, config, bind=bind, upstream=upstream, upstream_ca=upstream_ca)
+        return
+    settings = load_config(home, config, bind_address=bind, api_address=api, upstream=upstream, upstream_ca=upstream_ca)
+    _serve(settings)
+
+
+def _serve(config: ClaudeProxyConfig) -> None:
+    from claudeproxy.api.entry import serve as serve_api
+    from claudeproxy.service import ClaudeProxy
+
+    if other := find_server(config.paths.state_file):
+        note(f"process {other.pid} serves from {config.home} too, on {url(other.proxy)}; `run` will use the new one")
+    state = config.paths.state_file
+
+    def started(addresses: ServiceAddresses) -> None:
+        server = RunningServer(pid=os.getpid(), proxy=addresses.proxy[0], api=addresses.api, version=__version__)
+        write_state(state, server)
+        print(banner(config, server), flush=True)
+
+    try:
+        _run(config, ClaudeProxy(config, serve_api, recorder="process"), started)
+    finally:
+        remove_state(state, os.getpid())
+
+
+def _serve_attached(
+    home: Path | None, config_file: Path | None, *, bind: str | None, upstream: str | None, upstream_ca: Path | None
+) -> None:
+    """For `run`: announce the address on standard output, and end when standard input does."""
+    announced = False
+
+    def started(addresses: ServiceAddresses) -> None:
+        nonlocal announced
+        announced = True
+        attached.announce(proxy=addresses.proxy[0])
+
+    try:
+        from claudeproxy.service import ClaudeProxy
+
+        config = load_config(home, config_file, bind_address=bind, upstream=upstream, upstream_ca=upstream_ca)
+        _run(config, ClaudeProxy(config, recorder="process"), started, until_end_of_input=True)
+    except Exception as error:
+        if not announced:
+            attached.announce_failure(error)
+        raise
+
+
+def _run(
+    config: ClaudeProxyConfig,
+    service: ClaudeProxy,
+    started: Callable[[ServiceAddresses], None],
+    *,
+    until_end_of_input: bool = False,
+) -> None:
+    """Serve until the first signal (or the end of input). Raises what the service raises, out of its groups."""
+    import trio
+
+    from claudeproxy.logs import configure_logging
+
+    os.umask(0o077)  # whatever is written from here on is somebody's conversation
+    config.paths.create()
+    configure_logging(config.log_format, config.log_level)
+    _raise_descriptor_limit(config.max_connections)
+
+    async def main() -> None:
+        with trio.open_signal_receiver(*STOP_SIGNALS) as signals:
+            async with trio.open_nursery() as watchers:
+                with trio.CancelScope() as running:
+                    watchers.start_soon(_watch, signals, running, config.paths.state_file)
+                    if until_end_of_input:
+                        watchers.start_soon(_watch_input, running)
+                    async with trio.open_nursery() as nursery:
+                        started(await nursery.start(service.run))
+                        await trio.sleep_forever()
+                watchers.cancel_scope.cancel()
+
+    try:
+        trio.run(main)
+    except BaseExceptionGroup as group:
+        error = first_error(group)
+        if isinstance(error, ConfigError):  # not the person's typing but the machine's state: a port that is taken
+            raise ServeError(str(error)) from None
+        raise error from None
+
+
+class ServeError(ClaudeProxyError):
+    """The service could not start."""
+
+
+async def _watch(signals: AsyncIterator[int], running: trio.CancelScope, state: Path) -> None:
+    """First signal: stop, which drains. Second: leave at once; the journal keeps what was not recorded."""
+    async for number in signals:
+        if running.cancel_called:
+            remove_state(state, os.getpid())
+            os._exit(128 + number)
+        note("stopping; running exchanges may end, press Ctrl-C again to leave at once")
+        running.cancel()
+
+
+async def _watch_input(running: trio.CancelScope) -> None:
+    import trio
+
+    # os.read and not sys.stdin: a thread that holds the lock of that object when Python ends is a fatal error.
+    while await trio.to_thread.run_sync(os.read, 0, 64, abandon_on_cancel=True):
+        pass
+    running.cancel()
+
+
+def first_error(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    """The error that matters of a group: one of ours before all others, at any depth."""
+    ours, _ = group.split(ClaudeProxyError)
+    error: BaseException = ours or group
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error
+
+
+def _raise_descriptor_limit(max_connections: int) -> None:
+    """Two descriptors a connection, and some for files; as far as the system lets us."""
+    try:
+        import resource
+    except ImportError:  # Windows has no such limit
+        return
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = 3 * max_connections + 256
+    if hard != resource.RLIM_INFINITY:
+        wanted = min(wanted, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        with suppress(OSError, ValueError):  # macOS refuses more than kern.maxfilesperproc
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
+def banner(config: ClaudeProxyConfig, server: RunningServer) -> str:
+    """What a person needs to know now: where it listens, the two lines that use it, and the shorter way."""
+    proxy = server.proxy_url
+    if config.proxy_auth is not None:
+        proxy = proxy.replace("://", "://USER:PASSWORD@")
+    flag = home_flag(config.paths)
+    lines = [
+        f"claudeproxy {server.version}: proxy on {proxy}" + (f", REST API on {server.api_url}" if server.api else ""),
+        "to use it:",
+        f"  {export('HTTPS_PROXY', proxy)}",
+        f"  {export('NODE_EXTRA_CA_CERTS', str(config.ca_cert_path))}",
+        f"or without either: claudeproxy run{flag} -- claude",
+        f"to look: claudeproxy query{flag}",
+    ]
+    if not config.enabled:
+        lines.insert(1, "enabled is false: nothing is decrypted or recorded")
+    elif not config.capture_enabled:
+        lines.insert(1, "capture_enabled is false: nothing is stored")
+    if not config.bind.is_loopback and config.proxy_auth is None:
+        lines.insert(1, f"warning: {config.bind_address} lets other machines use this proxy: set proxy_auth")
+    return "\n".join(lines)
+
+
+def export(name: str, value: str) -> str:
+    """The line that sets a variable in the person's shell."""
+    if os.name == "nt":
+        return f'$env:{name} = "{value}"'
+    return f"export {name}={shlex.quote(value)}"

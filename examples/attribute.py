@@ -1,0 +1,32 @@
+"""The attribution engine on its own: a request body in, segments with their sources out. No proxy, no database."""
+
+# prints: MCP: docs                schema
+# prints: User                     prompt
+
+from __future__ import annotations
+
+import json
+
+from claudeproxy import AttributionEngine, TokenCounter
+
+BODY = {
+    "model": "claude-sonnet-4-5",
+    "max_tokens": 256,
+    "tools": [
+        {"name": "mcp__docs__lookup", "description": "Look a page up.", "input_schema": {"type": "object"}},
+        {"name": "Read", "description": "Read a file.", "input_schema": {"type": "object"}},
+    ],
+    "messages": [{"role": "user", "content": "What does the manual say about moss?"}],
+}
+
+
+def main() -> None:
+    engine = AttributionEngine()
+    counter = TokenCounter()
+    for segment in engine.analyze_request(json.dumps(BODY).encode()).segments():
+        if segment.text:
+            print(f"{segment.source.label:<24} {segment.kind:<14} {counter.count(segment.text):>4} tokens")
+
+
+if __name__ == "__main__":
+    main()

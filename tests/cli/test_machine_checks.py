@@ -1,0 +1,89 @@
+from __future__ import annotations
+
+import os
+import sqlite3
+from typing import TYPE_CHECKING
+
+import pytest
+
+from claudeproxy.config import ClaudeProxyConfig
+from claudeproxy.errors import StorageError
+from claudeproxy_cli.findings import Context
+from claudeproxy_cli.machine_checks import clock, database, disk, permissions, versions
+from tests.cli.support import altered, exchanges, fill
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.fixture
+def context(home: Path) -> Context:
+    return Context(config=ClaudeProxyConfig.isolated(home=home), config_file=None, environment={}, directory=home)
+
+
+def test_versions_are_named(context: Context) -> None:
+    detail = versions(context).detail
+    assert all(word in detail for word in ("claudeproxy", "Python", "SSL", "SQLite"))
+
+
+def test_a_home_that_is_not_there_yet_is_fine(context: Context) -> None:
+    assert permissions(context).status == "ok"
+    assert database(context).status == "ok"
+    assert disk(context).status in {"ok", "warn"}
+
+
+@pytest.mark.skipif(os.name != "posix", reason="modes are POSIX")
+def test_what_others_can_read_fails_and_the_remedy_cures_it(context: Context) -> None:
+    home = context.home.path
+    home.mkdir(mode=0o700)
+    (home / "captures.db").touch(mode=0o644)
+    found = permissions(context)
+    assert (found.status, found.remedy) == ("fail", f"chmod go= {home}/captures.db")
+    (home / "captures.db").chmod(0o600)
+    assert permissions(context).status == "ok"
+    home.chmod(0o750)
+    assert permissions(context).status == "fail"
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write anywhere")
+def test_a_home_that_is_not_ours_fails(context: Context) -> None:
+    context.home.path.mkdir(mode=0o500)
+    found = permissions(context)
+    assert found.status == "fail"
+    assert "chown" in str(found.remedy)
+
+
+def test_a_good_database_is_said_to_be_one(home: Path, context: Context) -> None:
+    fill(home, [altered(0)])
+    found = database(context)
+    assert found.status == "ok"
+    assert "newest capture 2026-11-18" in found.detail
+
+
+def test_a_damaged_database_fails(home: Path, context: Context) -> None:
+    fill(home, [altered(0)])
+    path = home / "captures.db"
+    with sqlite3.connect(path) as connection:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        pages = connection.execute("PRAGMA page_count").fetchone()[0]
+    connection.close()
+    content = bytearray(path.read_bytes())
+    for page in range(pages // 2, pages):
+        content[page * 4096 : page * 4096 + 100] = b"\xaa" * 100
+    path.write_bytes(content)
+    try:
+        found = database(context)
+    except (StorageError, sqlite3.Error):  # even opening finds it; doctor makes a finding of that
+        return
+    assert found.status == "fail"
+
+
+def test_a_clock_behind_the_newest_capture_fails(home: Path, context: Context) -> None:
+    fill(home, [altered(0)])
+    assert clock(context).status == "ok"
+    ahead = exchanges()[0]
+    later = ahead.instants.__class__(request_initiated=4_000_000_000_000_000_000)
+    fill(home, [altered(1, instants=later)])
+    found = clock(context)
+    assert found.status == "fail"
+    assert "2096" in found.detail

@@ -1,0 +1,150 @@
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import pytest
+
+from claudeproxy.config import ClaudeProxyConfig
+from claudeproxy.config.home import Home
+from claudeproxy.model import State
+from claudeproxy.store.storage import CaptureStorage
+from claudeproxy_cli.client_settings import Shadow
+from claudeproxy_cli.receipt import (
+    Receipt,
+    likely_cause,
+    nothing_captured,
+    read_receipt,
+    relayed_by,
+    wait_until_recorded,
+    wait_until_settled,
+)
+from tests.cli.support import MINUTE, START, altered, fill
+
+HOME = Home(path=Path("/a home"))
+
+
+def test_a_receipt_is_three_lines() -> None:
+    receipt = Receipt(
+        requests=2,
+        failed=0,
+        sent=48_210,
+        received=1204,
+        sources=(("Framework", 30_000), ("MCP: do\x1bcs", 10_000), ("Memory", 5000), ("User", 3210)),
+        largest="3fa9c2d1-0000-4000-8000-000000000000",
+    )
+    look = "claudeproxy query --home '/a home' --since 2026-11-18T11:06:40.000000Z"
+    assert receipt.lines(home=HOME, since=START, seconds=42) == [
+        "claudeproxy: 2 requests, about 48,210 tokens sent, 1,204 received, in 42s",
+        "  largest sources: Framework 30,000 (62%), MCP: docs 10,000 (21%), Memory 5,000 (10%)",
+        f"  look closer: claudeproxy show --home '/a home' 3fa9c2d1  or  {look}",
+    ]
+
+
+def test_failures_are_counted_and_a_receipt_without_sources_says_so() -> None:
+    receipt = Receipt(requests=1, failed=1, sent=0, received=0, sources=(("Overhead", 0),), largest=None)
+    first, second, third = receipt.lines(home=HOME, since=START, seconds=1)
+    assert "1 request (1 failed)," in first
+    assert second == "  largest sources: none attributed yet"
+    assert "show" not in third
+
+
+def test_a_runs_requests_are_those_that_began_while_it_ran(captured: Path) -> None:
+    with CaptureStorage(captured / "captures.db", read_only=True) as storage:
+        whole = read_receipt(storage, START, 1)
+        last = read_receipt(storage, START + 8 * MINUTE, 1)
+        none = read_receipt(storage, START + 60 * MINUTE, 1)
+        newest = storage.get_request(last.largest or "")
+    assert (whole.requests, whole.failed, whole.received) == (10, 0, sum(range(100, 110)))
+    assert whole.sent == sum(tokens for _, tokens in whole.sources)
+    assert last.requests == 2
+    assert newest.timestamp == START + 9 * MINUTE
+    assert none == Receipt(requests=0, failed=0, sent=0, received=0, sources=(), largest=None)
+
+
+def test_failed_exchanges_are_counted(home: Path) -> None:
+    fill(home, [altered(0), altered(1, state=State.ABORTED_BY_CLIENT)])
+    with CaptureStorage(home / "captures.db", read_only=True) as storage:
+        assert read_receipt(storage, START, 1).failed == 1
+
+
+def test_of_several_proxies_only_ones_own_requests_count(home: Path) -> None:
+    fill(home, [altered(0, owner="20261122T220000-100-aa"), altered(1, owner="20261122T220000-200-bb")])
+    with CaptureStorage(home / "captures.db", read_only=True) as storage:
+        assert read_receipt(storage, START, 100).received == 100
+        assert read_receipt(storage, START, 200).received == 101
+        assert read_receipt(storage, START, 300).requests == 0
+    assert relayed_by("anything", 1)
+
+
+def test_what_is_left_in_the_journal_is_waited_for(tmp_path: Path) -> None:
+    wait_until_recorded(tmp_path / "missing", 100, seconds=60)
+    (tmp_path / "20261122T220000-200-bb").mkdir()
+    wait_until_recorded(tmp_path, 100, seconds=60)
+    began = time.monotonic()
+    wait_until_recorded(tmp_path, 200, seconds=0.1)
+    assert time.monotonic() - began >= 0.1
+
+
+def test_what_is_stored_and_explained_is_not_waited_for(captured: Path) -> None:
+    with CaptureStorage(captured / "captures.db", read_only=True) as storage:
+        began = time.monotonic()
+        wait_until_settled(storage, START, 1, seconds=60)
+        assert time.monotonic() - began < 30
+
+
+def test_what_never_ends_is_waited_for_so_long_and_no_longer(home: Path) -> None:
+    fill(home, [altered(0, state=State.IN_FLIGHT, response=None)])
+    with CaptureStorage(home / "captures.db", read_only=True) as storage:
+        began = time.monotonic()
+        wait_until_settled(storage, START, 1, seconds=0.1)
+        assert 0.1 <= time.monotonic() - began < 30
+
+
+@pytest.fixture
+def config(home: Path) -> ClaudeProxyConfig:
+    return ClaudeProxyConfig.isolated(home=home)
+
+
+def _cause(config: ClaudeProxyConfig, *shadows: Shadow, reverse: bool = False, **environment: str) -> str:
+    return " | ".join(likely_cause(config, environment, shadows, reverse=reverse))
+
+
+def _shadow(name: str, value: str = "x") -> Shadow:
+    return Shadow(path=Path("/p/.claude/settings.json"), name=name, value=value)
+
+
+def test_a_switch_that_is_off_is_the_surest_cause(home: Path) -> None:
+    config = ClaudeProxyConfig.isolated(home=home, capture_enabled=False)
+    assert "capture_enabled is false" in _cause(config, _shadow("HTTPS_PROXY"))
+    assert "enabled: true" in _cause(ClaudeProxyConfig.isolated(home=home, enabled=False))
+
+
+def test_a_settings_file_that_overrides_ours_is_named(config: ClaudeProxyConfig) -> None:
+    for name in ("HTTPS_PROXY", "NO_PROXY", "ANTHROPIC_BASE_URL", "NODE_EXTRA_CA_CERTS"):
+        assert f"/p/.claude/settings.json sets {name}" in _cause(config, _shadow(name))
+    assert "settings.json" not in _cause(config, _shadow("CLAUDE_CODE_CERT_STORE"))
+
+
+def test_a_cloud_provider_is_named_wherever_it_is_set(config: ClaudeProxyConfig) -> None:
+    assert "Amazon Bedrock" in _cause(config, CLAUDE_CODE_USE_BEDROCK="1")
+    assert "Google Vertex AI" in _cause(config, _shadow("CLAUDE_CODE_USE_VERTEX", "true"))
+    assert "Vertex" not in _cause(config, CLAUDE_CODE_USE_VERTEX="0")
+
+
+def test_a_gateway_is_named_and_reverse_mode_recommended(config: ClaudeProxyConfig) -> None:
+    cause = _cause(config, ANTHROPIC_BASE_URL="https://gateway.example/a")
+    assert "gateway.example" in cause
+    assert "--reverse" in cause
+    assert "gateway" not in _cause(config, ANTHROPIC_BASE_URL="https://api.anthropic.com")
+
+
+def test_otherwise_the_other_way_is_recommended(config: ClaudeProxyConfig) -> None:
+    assert "ignores proxies" in _cause(config)
+    assert "try without --reverse" in _cause(config, reverse=True)
+
+
+def test_nothing_captured_is_three_lines_too(config: ClaudeProxyConfig) -> None:
+    lines = nothing_captured(config, {}, [_shadow("NO_PROXY")], reverse=False)
+    assert lines[0] == "claudeproxy: nothing was captured"
+    assert [line.split(":")[0] for line in lines[1:]] == ["  likely cause", "  remedy"]

@@ -1,0 +1,153 @@
+from __future__ import annotations
+
+import csv
+import io
+import json
+import subprocess
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+
+from claudeproxy.model import BodyKept, RecordedBody, State
+from claudeproxy_cli.main import main
+from tests.cli.support import COMMAND, altered, cli, exchanges, fill, on_terminal
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def _id(home: Path, capsys: pytest.CaptureFixture[str], number: int = 0) -> str:
+    assert main(["query", "--home", str(home), "--jsonl"]) == 0
+    return str(json.loads(capsys.readouterr().out.splitlines()[number])["id"])
+
+
+def test_one_request_is_shown_with_its_instants_and_every_source(
+    captured: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    request = _id(captured, capsys)
+    code, text = on_terminal("show", request[:8], "--home", captured, env={"NO_COLOR": "1"})
+    assert code == 0
+    for expected in (
+        f"request      {request}",
+        "POST https://api.anthropic.com/v1/messages?beta=true",
+        "state        complete",
+        "+2ms     given to the API",
+        "+422ms   first byte of the answer",
+        "+2.0s    last byte given to the client",
+        "answer       200 OK",
+        "stopped      end_turn",
+        "billed       input 10, cache read 1,000, output 109",
+        "where the context came from",
+        "in detail",
+    ):
+        assert expected in text
+    table = text.partition("where the context came from\n")[2].partition("\n\n")[0].splitlines()
+    assert table[0].split() == ["source", "tokens", "share", "accuracy"]
+    assert {"MCP: atlas", "Skill: press-labels"} <= {line.split("  ")[0] for line in table}
+    assert max(map(len, text.splitlines())) <= 80
+
+
+def test_json_has_all_of_it(captured: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    request = _id(captured, capsys)
+    assert main(["show", request, "--home", str(captured), "--json"]) == 0
+    shown = json.loads(capsys.readouterr().out)
+    assert shown["id"] == request
+    assert shown["response"]["usage"]["cache_read_input_tokens"] == 1000
+    assert shown["response"]["header_list"] == [["content-type", "application/json"], ["request-id", "req_1"]]
+    assert shown["request_initiated"] < shown["forwarded"] < shown["delivered"]
+    assert sum(row["token_count"] for row in shown["kinds"]) == sum(row["token_count"] for row in shown["sources"])
+    assert {"schema", "body", "prompt"} <= {row["kind"] for row in shown["kinds"]}
+    main(["show", request, "--home", str(captured), "--jsonl"])
+    assert json.loads(capsys.readouterr().out) == shown
+
+
+def test_csv_is_the_breakdown(captured: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["show", _id(captured, capsys), "--home", str(captured), "--csv"]) == 0
+    rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
+    assert list(rows[0]) == ["label", "kind", "token_count", "share", "accuracy"]
+
+
+def test_the_body_is_the_captured_bytes(captured: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    request = _id(captured, capsys, 9)
+    command = [*COMMAND, "show", request, "--home", str(captured)]
+    first = exchanges()[0]
+    assert subprocess.run([*command, "--body"], capture_output=True, check=True).stdout == first.request_body.data
+    assert first.response is not None
+    answer = subprocess.run([*command, "--response-body"], capture_output=True, check=True).stdout
+    assert answer == first.response.body.data
+
+
+def test_curl_sends_it_again_with_the_persons_own_key(captured: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    request = _id(captured, capsys)
+    assert main(["show", request, "--home", str(captured), "--curl"]) == 0
+    text = capsys.readouterr().out
+    assert text.startswith(f"claudeproxy show {request} --body |\ncurl ")
+    assert "[REDACTED]" not in text
+    assert "$ANTHROPIC_" in text
+    assert "--data-binary @-" in text
+    assert "'https://api.anthropic.com/v1/messages?beta=true'" in text
+    assert "content-length" not in text.lower()
+
+
+def test_curl_of_a_request_without_a_body_pipes_nothing(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    empty = RecordedBody(kept=BodyKept.EMPTY, data=None, length=0)
+    headers = ((b"Host", b"h"), (b"X-It's", b"a 'b'"), (b"cookie", b"[REDACTED]"), (b"authorization", b"[REDACTED]"))
+    fill(home, [altered(0, method="GET", request_body=empty, headers=headers)])
+    assert main(["show", _id(home, capsys), "--home", str(home), "--curl"]) == 0
+    text = capsys.readouterr().out
+    assert text.startswith("curl --no-buffer --compressed -X GET")
+    assert "Bearer $ANTHROPIC_AUTH_TOKEN" in text
+    assert "cookie" not in text
+    parsed = subprocess.run(["sh", "-c", text.replace("curl", "printf '%s\\n'", 1)], capture_output=True, check=True)
+    assert b"X-It's: a 'b'" in parsed.stdout
+
+
+def test_a_unique_beginning_is_enough_and_another_is_not_found(
+    captured: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    request = _id(captured, capsys)
+    assert main(["show", request[:6], "--home", str(captured), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["id"] == request
+    assert main(["show", f"{request[:6]}zz", "--home", str(captured)]) == 1
+    assert f"did you mean: {request}" in capsys.readouterr().err
+
+
+def test_without_captures_it_says_how_to_make_one(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["show", "x", "--home", str(home)]) == 1
+    assert "claudeproxy demo" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("flags", [["--body", "--curl"], ["--body", "--response-body"]])
+def test_two_forms_at_once_are_a_usage_error(captured: Path, flags: list[str]) -> None:
+    assert cli("show", "x", "--home", captured, *flags).returncode == 2
+
+
+def test_a_body_that_was_not_kept_is_not_found_and_says_why(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    fill(home, [altered(0, request_body=RecordedBody(kept=BodyKept.POLICY, data=None, length=9))])
+    request = _id(home, capsys)
+    assert main(["show", request, "--home", str(home), "--body"]) == 1
+    assert "not in the record: policy" in capsys.readouterr().err
+
+
+def test_a_request_without_an_answer_is_shown_without_one(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    base = exchanges()[0]
+    instants = replace(base.instants, response_received=None, delivered=None)
+    fill(home, [altered(0, state=State.UPSTREAM_ERROR, response=None, error="refused", instants=instants)])
+    request = _id(home, capsys)
+    assert main(["show", request, "--home", str(home)]) == 0
+    text = capsys.readouterr().out
+    assert "state        upstream_error: refused" in text
+    assert "answer" not in text.partition("tokens in")[2]
+    assert main(["show", request, "--home", str(home), "--response-body"]) == 1
+    assert "has no response" in capsys.readouterr().err
+    main(["show", request, "--home", str(home), "--json"])
+    assert json.loads(capsys.readouterr().out)["response"] is None
+
+
+def test_an_answer_of_ours_is_not_taken_for_the_apis(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    base = exchanges()[0].response
+    assert base is not None
+    fill(home, [altered(0, response=replace(base, origin="proxy", status_code=502, reason="Bad Gateway"))])
+    assert main(["show", _id(home, capsys), "--home", str(home)]) == 0
+    assert "502 Bad Gateway (made by claudeproxy)" in capsys.readouterr().out
