@@ -6,7 +6,6 @@ What they do through a proxy is tested in tests/end_to_end, with the same helper
 from __future__ import annotations
 
 import json
-import shutil
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
@@ -36,8 +35,8 @@ if TYPE_CHECKING:
 
     from claudeproxy.testing import ReceivedRequest
 
-needs_curl = pytest.mark.skipif(shutil.which("curl") is None, reason="needs curl on PATH")
-needs_npm = pytest.mark.skipif(claude_code.unavailable() is not None, reason=str(claude_code.unavailable()))
+needs_curl = claude_code.needs("curl")
+needs_npm = claude_code.needs("npm", "node")
 
 
 @asynccontextmanager
