@@ -1,6 +1,6 @@
 """The schema, as numbered migrations: each is applied once, in order, and never edited after a release.
 
-Two layers. The tables (`store.schema`) are ours to reshape: narrow rows that scan fast and hold nothing twice. The views
+Two layers. The tables (`store.schema`) are ours to reshape: narrow rows that scan fast, nothing twice. The views
 ``captured_requests``, ``captured_responses`` and ``context_attributions`` are the public face, with the names and
 the meaning of the documented data contract; they need nothing but SQLite (``context_attributions`` needs the function
 registered by `store.functions` for its ``id``). Rows are deleted through ``requests``: everything else cascades.

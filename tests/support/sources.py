@@ -19,13 +19,13 @@ if TYPE_CHECKING:
 
 
 class Attributed:
-    """One captured request's bytes, cut into (label, kind, bytes) as stored."""
+    """One captured request's bytes, cut into (path, label, bytes) as stored."""
 
     def __init__(self, storage: CaptureStorage, request_id: str) -> None:
         body = storage.request_body(request_id)
         blocks = layout(body).blocks
         self.pieces = [
-            (one.source.label, one.kind, _bytes(body, blocks, one))
+            (one.json_path, one.source.label, _bytes(body, blocks, one))
             for one in storage.attributions(request_id)
             if one.byte_start is not None
         ]
@@ -33,7 +33,12 @@ class Attributed:
     def where(self, words: str) -> set[str]:
         """The labels of the pieces that hold some words, as they stand in JSON."""
         wanted = json.dumps(words)[1:-1].encode()
-        return {label for label, _, data in self.pieces if wanted in data}
+        return {label for _, label, data in self.pieces if wanted in data}
+
+    def under(self, path: str) -> set[str]:
+        """The labels of the pieces at a path and below it; structure, which is nobody's, is left out."""
+        found = {label for at, label, _ in self.pieces if at == path or at.startswith((f"{path}.", f"{path}["))}
+        return found - {"Overhead"}
 
 
 def _bytes(body: bytes, blocks: tuple[BlockSpan, ...], one: ContextAttribution) -> bytes:

@@ -1,1 +1,1 @@
-"""The statements of each migration, one file a migration. Never edited after a release; `store.migrations` lists them."""
+"""The statements of each migration, one file each. Never edited after a release; `store.migrations` lists them."""
