@@ -20,6 +20,8 @@ them:
     bytes are *explained* here: `AttributionEngine`, its rules, and what else may know
 ``accounting``
     bytes are *counted* here: `TokenCounter`
+``insight``
+    bytes are *weighed* here: `FeedbackManager`, `SourceMetrics`
 ``recording``, ``service``
     the wiring: what the recorder process does, and `ClaudeProxy`, all of it in one nursery
 ``api``
@@ -49,10 +51,15 @@ _HOMES = {
     "ClaudeProxyConfig": "claudeproxy.config",
     "ClaudeProxyError": "claudeproxy.errors",
     "ContextAttribution": "claudeproxy.store.values",
+    "ContextSourceMetrics": "claudeproxy.insight.values",
+    "FeedbackManager": "claudeproxy.insight.feedback",
     "ProxyServer": "claudeproxy.proxy.server",
     "ProxySettings": "claudeproxy.proxy.settings",
+    "QualityFeedback": "claudeproxy.insight.values",
     "RequestFilters": "claudeproxy.store.values",
+    "Retention": "claudeproxy.store.retention",
     "Source": "claudeproxy.model",
+    "SourceMetrics": "claudeproxy.insight.metrics",
     "SourceType": "claudeproxy.model",
     "TokenCounter": "claudeproxy.accounting.tokens",
 }
@@ -68,10 +75,15 @@ __all__ = [
     "ClaudeProxyConfig",
     "ClaudeProxyError",
     "ContextAttribution",
+    "ContextSourceMetrics",
+    "FeedbackManager",
     "ProxyServer",
     "ProxySettings",
+    "QualityFeedback",
     "RequestFilters",
+    "Retention",
     "Source",
+    "SourceMetrics",
     "SourceType",
     "TokenCounter",
     "__version__",
@@ -82,10 +94,14 @@ if TYPE_CHECKING:
     from claudeproxy.attribution.engine import AttributionEngine
     from claudeproxy.config import ClaudeProxyConfig
     from claudeproxy.errors import ClaudeProxyError
+    from claudeproxy.insight.feedback import FeedbackManager
+    from claudeproxy.insight.metrics import SourceMetrics
+    from claudeproxy.insight.values import ContextSourceMetrics, QualityFeedback
     from claudeproxy.model import Source, SourceType
     from claudeproxy.proxy.server import ProxyServer
     from claudeproxy.proxy.settings import ProxySettings
     from claudeproxy.service import ClaudeProxy
+    from claudeproxy.store.retention import Retention
     from claudeproxy.store.storage import CaptureStorage
     from claudeproxy.store.values import CapturedRequest, CapturedResponse, ContextAttribution, RequestFilters
     from claudeproxy.tls.authority import CertificateAuthority

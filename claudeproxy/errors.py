@@ -14,7 +14,10 @@
     ├── StorageError             the database cannot be used
     │   ├── DatabaseVersionError   it was written by a newer claudeproxy
     │   └── CorruptBodyError     a stored body does not rebuild to its recorded hash
+    ├── ValidationError          a value given by a caller is out of its range; names the field
+    ├── ConflictError            what should be made is there already
     └── NotFoundError            an id that names nothing; carries near matches
+        └── NoResponseError      the request is there, its response is not
 
 Apart from everything else so that any module may raise and any caller may catch them without importing more.
 An error says in its text what happened and what to do about it; whose fault it is follows from its class.
@@ -100,3 +103,23 @@ class NotFoundError(ClaudeProxyError):
     def __init__(self, message: str, *, near: tuple[str, ...] = ()) -> None:
         super().__init__(message)
         self.near = near
+
+
+class NoResponseError(NotFoundError):
+    """The request is known, but no response to it was captured (yet)."""
+
+
+class ValidationError(ClaudeProxyError):
+    """A value that a caller gave is missing or out of its range. `field` is the name of the parameter."""
+
+    def __init__(self, message: str, *, field: str) -> None:
+        super().__init__(message)
+        self.field = field
+
+
+class ConflictError(ClaudeProxyError):
+    """What should be made exists already; `existing` is its id."""
+
+    def __init__(self, message: str, *, existing: str) -> None:
+        super().__init__(message)
+        self.existing = existing

@@ -1,9 +1,11 @@
 """Structured logs: one set-up for every process of ours, on standard error, as lines for people or as JSON.
 
 Apart so that every package can say `get_logger(__name__)` at import time for nothing: structlog is imported when the
-first line is written. Logging is never allowed to hurt: a closed or full standard error is ignored, control characters
-are taken out (a captured string must not drive somebody's terminal), and whatever is keyed like a header, a body or a
-secret is masked. The masking is the last line of defence, not the first: callers log no such values.
+first line is written. A program that uses the library and sets nothing up sees warnings and errors only.
+
+Logging is never allowed to hurt: a closed or full standard error is ignored, control characters are taken out (a
+captured string must not drive somebody's terminal), and whatever is keyed like a header, a body or a secret is masked.
+The masking is the last line of defence, not the first: callers log no such values.
 
 It writes no files and rotates none: that is the work of whoever started the process.
 """
@@ -19,7 +21,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final, TextIO
 
 if TYPE_CHECKING:
-    from structlog.typing import EventDict, Processor
+    from structlog.typing import EventDict
 
 FORMATS: Final = ("auto", "console", "json")
 LEVELS: Final = ("debug", "info", "warning", "error")
@@ -29,6 +31,9 @@ MASK: Final = "[REDACTED]"
 
 # C0, DEL and C1 controls but tab and newline, and the marks that reorder text on a terminal (bidirectional controls).
 _CONTROLS: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+_UUID: Final = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+MOST: Final = 3  # entries of a mapping that a console line shows
+
 # Keys as Anthropic writes them (console keys, OAuth and admin tokens), and any bearer or basic credential.
 _KEYLIKE: Final = re.compile(r"sk-ant-[\w-]{4,}|(?i:\b(?:bearer|basic)\s+)[\w.~+/=-]{8,}")
 _SECRET_WORDS: Final = frozenset(
@@ -82,7 +87,7 @@ class Logger:
         if _LEVEL_NUMBERS[level] < _Setup.threshold:
             return
         if not _Setup.done:
-            configure_logging()
+            configure_logging(level=_Setup.UNASKED)
         import structlog
 
         getattr(structlog.get_logger(self.name), level)(event, **{**self._context, **facts})
@@ -96,8 +101,9 @@ def get_logger(name: str) -> Logger:
 class _Setup:
     """What `configure_logging` was last told; module state, because logging is the process's, not a caller's."""
 
+    UNASKED: Final = "warning"  # as with `logging`: a library does not chatter on the standard error of its host
     done = False
-    threshold = _LEVEL_NUMBERS["info"]
+    threshold = _LEVEL_NUMBERS[UNASKED]
 
 
 def configure_logging(log_format: str = "auto", level: str = "info", *, stream: TextIO | None = None) -> None:
@@ -120,11 +126,13 @@ def configure_logging(log_format: str = "auto", level: str = "info", *, stream: 
             structlog.contextvars.merge_contextvars,
             _add_name,
             structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.TimeStamper(fmt="iso", utc=True)
+            if log_format == "json"
+            else structlog.processors.TimeStamper(fmt="%H:%M:%S", utc=False),  # the clock on the person's wall
             # As plain text: structlog's richer tracebacks show local variables, and those hold headers and bodies.
             structlog.processors.format_exc_info,
             clean,
-            _json_renderer if log_format == "json" else _console_renderer(color=sink.is_terminal() and not _no_color()),
+            _json_renderer if log_format == "json" else _ConsoleRenderer(color=sink.is_terminal() and not _no_color()),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(_LEVEL_NUMBERS[level]),
         logger_factory=lambda name="claudeproxy", *_: _Sink(stream, name),
@@ -158,7 +166,7 @@ def _cleaned(value: object) -> object:
     if value is None or isinstance(value, bool | int | float):
         return value
     if isinstance(value, Mapping):
-        return {str(k): MASK if _is_secret(str(k)) else _cleaned(v) for k, v in value.items()}
+        return {str(_cleaned(str(k))): MASK if _is_secret(str(k)) else _cleaned(v) for k, v in value.items()}
     if isinstance(value, list | tuple | set | frozenset):
         return [_cleaned(item) for item in value]
     if isinstance(value, bytes | bytearray | memoryview):
@@ -171,10 +179,43 @@ def _json_renderer(_logger: object, _method: str, event: EventDict) -> str:
     return json.dumps({**head, **event}, ensure_ascii=False, default=str)
 
 
-def _console_renderer(*, color: bool) -> Processor:
-    from structlog.dev import ConsoleRenderer, plain_traceback
+class _ConsoleRenderer:
+    """A line for somebody who watches: the time, what happened, and the facts, each no longer than a glance.
 
-    return ConsoleRenderer(colors=color, exception_formatter=plain_traceback, sort_keys=False, pad_event_to=0)
+    Not structlog's: that writes ids, the logger's name and a mapping of sixty sources in full. JSON has it all.
+    """
+
+    _COLORS: Final = {"warning": "\x1b[33m", "error": "\x1b[31m", "critical": "\x1b[31m"}
+
+    def __init__(self, *, color: bool) -> None:
+        self._color = color
+
+    def __call__(self, _logger: object, _method: str, event: EventDict) -> str:
+        time, what, level = (str(event.pop(key, "")) for key in ("timestamp", "event", "level"))
+        event.pop("logger", None)
+        traceback = event.pop("exception", None)
+        if level in self._COLORS:
+            what = f"{level}: {what}"
+            what = f"{self._COLORS[level]}{what}\x1b[0m" if self._color else what
+        facts = (f"{key}={_glance(value)}" for key, value in event.items() if value is not None)
+        line = " ".join((time, what, *facts))
+        return line if traceback is None else f"{line}\n{traceback}"
+
+
+def _glance(value: object) -> str:
+    """A fact in a few characters: an id by its beginning, of a mapping of numbers the largest."""
+    if isinstance(value, str):
+        short = value[:8] if _UUID.fullmatch(value) else value
+        return short if short.isprintable() and not set(' "=') & set(short) else json.dumps(short, ensure_ascii=False)
+    if isinstance(value, Mapping) and all(isinstance(number, int) for number in value.values()):
+        largest = sorted(value.items(), key=lambda item: -item[1])
+        more = [f"{len(largest) - MOST} more"] if len(largest) > MOST else []
+        return f"{{{', '.join([f'{_one_line(name)} {number}' for name, number in largest[:MOST]] + more)}}}"
+    return json.dumps(value, ensure_ascii=False, default=str)
+
+
+def _one_line(name: str) -> str:
+    return " ".join(name.split())  # a line break in a captured name would forge a line
 
 
 class _Sink:

@@ -15,33 +15,38 @@ import json
 import os
 import signal
 import sys
-from collections import OrderedDict
-from dataclasses import asdict, dataclass
-from hashlib import blake2b
+import time
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from claudeproxy.accounting.tokens import TokenCounter
 from claudeproxy.attribution.engine import AttributionEngine
 from claudeproxy.capture.recorder import Recorder
 from claudeproxy.errors import ClaudeProxyError
 from claudeproxy.evidence.fingerprints import load_fingerprints
+from claudeproxy.evidence.transcripts import Transcripts
+from claudeproxy.explaining import Explainer
 from claudeproxy.logs import configure_logging, get_logger
 from claudeproxy.model import BodyKept, State
+from claudeproxy.ruleset import usable_rules
+from claudeproxy.store.indexing import Indexer
 from claudeproxy.store.storage import CaptureStorage
+from claudeproxy.store.writer import url_path
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from claudeproxy.model import RawHeaders, RecordedExchange
+    from claudeproxy.model import RecordedExchange
 
 log = get_logger("claudeproxy.recording")
 
-# Sizes of texts already counted: a turn sends its whole history again. 40 bytes an entry, so some 5 MB at the most.
-MAX_COUNTED_TEXTS = 65_536
-
 # Requests explained between two looks at the journal when there is a backlog (a new rule version, a crash in between).
 BACKLOG_BATCH = 8
+
+# Spent on explaining between two batches of the journal: storing comes first, and counting 10 MB of text takes 2 s.
+EXPLAIN_SECONDS = 0.25
+EXPLAIN_BYTES = 1 << 20  # and a body larger than this waits until the journal is read
+CATCH_UP_SECONDS = 5.0  # at the end; what is left then is explained at the next start
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,6 +57,10 @@ class RecordingSettings:
     journal: str
     log_format: str = "auto"
     log_level: str = "info"
+    rules_file: str | None = None  # the person's own rules, when it is there
+    rules_files: Sequence[str] = ()  # and further ones, which must be
+    transcripts: str | None = None  # directory of the client's transcripts, to read from
+    fingerprints: Mapping[str, Sequence[str]] = field(default_factory=dict)  # of clients beside the bundled ones
 
     def to_json(self) -> str:
         """As one line of JSON."""
@@ -63,28 +72,6 @@ class RecordingSettings:
         return cls(**json.loads(text))
 
 
-class CachedCounts:
-    """Token counts by text, remembered by hash, least recently used forgotten first."""
-
-    def __init__(self, count_many: Callable[[Sequence[str]], list[int]], *, size: int = MAX_COUNTED_TEXTS) -> None:
-        self._count_many = count_many
-        self._size = size
-        self._known: OrderedDict[bytes, int] = OrderedDict()
-
-    def __call__(self, texts: Sequence[str]) -> list[int]:
-        """Tokens of each text, in order; only texts not seen lately are tokenized."""
-        keys = [blake2b(text.encode("utf-8", "surrogatepass"), digest_size=12).digest() for text in texts]
-        missing = {key: text for key, text in zip(keys, texts, strict=True) if key not in self._known}
-        if missing:
-            self._known.update(zip(missing, self._count_many(list(missing.values())), strict=True))
-        counts = [self._known[key] for key in keys]
-        for key in keys:
-            self._known.move_to_end(key)
-        while len(self._known) > self._size:
-            self._known.popitem(last=False)
-        return counts
-
-
 class Recording:
     """Journal to database to attribution, one step at a time. One instance a database; not thread-safe.
 
@@ -93,24 +80,27 @@ class Recording:
 
     def __init__(self, settings: RecordingSettings) -> None:
         self.storage = CaptureStorage(Path(settings.database))
-        self.engine = AttributionEngine(fingerprints=load_fingerprints())
-        self._count = CachedCounts(TokenCounter().count_many)
+        more = {version: frozenset(paragraphs) for version, paragraphs in settings.fingerprints.items()}
+        rules = usable_rules(settings.rules_files, optional=settings.rules_file)
+        engine = AttributionEngine(rules=rules, fingerprints={**load_fingerprints(), **more})
+        transcripts = Transcripts(Path(settings.transcripts)) if settings.transcripts else None
+        self.explainer = Explainer(self.storage, engine, transcripts=transcripts)
         self.recorder = Recorder(
             Path(settings.journal), self._store, load_cursors=self.storage.cursors, on_error=self._log_failure
         )
         self.stored = 0
-        self.attributed = 0
-        self.attribution_errors = 0
         self._failure: str | None = None  # what was logged last: the same is tried and fails again and again
-        self._unexplained: set[str] = set()  # failed once: not tried again by this process
+        self._indexer = Indexer(self.storage, self._log_unindexed)
+        self._later: dict[str, None] = {}  # stored and not explained for want of time, in order
+        self._explain_until = 0.0
         self._backlog = True
 
     def status(self) -> Mapping[str, object]:
         """Plain values for `health`."""
         return {
             "stored": self.stored,
-            "attributed": self.attributed,
-            "attribution_errors": self.attribution_errors,
+            "attributed": self.explainer.attributed,
+            "attribution_errors": self.explainer.errors,
             **asdict(self.recorder.statistics()),
         }
 
@@ -120,46 +110,63 @@ class Recording:
 
     def idle(self) -> bool:
         """Explain a few captures that have no attribution by these rules; False when there is none left."""
+        if self._later:
+            self.catch_up(EXPLAIN_SECONDS)
+            return True
         if self._backlog:
-            waiting = self.storage.underived(self.engine.version, BACKLOG_BATCH + len(self._unexplained))
-            batch = [waits for waits in waiting if waits not in self._unexplained][:BACKLOG_BATCH]
+            batch = self.explainer.waiting(BACKLOG_BATCH)
             for request_id in batch:
-                request = self.storage.get_request(request_id)
-                headers = tuple((n.encode("latin-1"), v.encode("latin-1")) for n, v in request.headers)
-                self._explain(request_id, request.body, headers)
+                self.explainer.explain_stored(request_id)
             self._backlog = bool(batch)
-        return self._backlog
+        return self._backlog or self._indexer.catch_up()
+
+    def catch_up(self, seconds: float) -> None:
+        """Explain what was stored in a hurry, in order, until `seconds` have passed."""
+        until = time.monotonic() + seconds
+        while self._later and time.monotonic() < until:
+            request_id = next(iter(self._later))
+            del self._later[request_id]
+            self.explainer.explain_stored(request_id)
 
     def _store(self, exchanges: Sequence[RecordedExchange], cursors: Mapping[str, tuple[int, int]]) -> None:
         """The recorder's sink. What this raises makes the recorder try the same batch again."""
         ids = self.storage.record(exchanges, cursors)
         self._failure = None
+        self._explain_until = time.monotonic() + EXPLAIN_SECONDS
         self.stored += sum(exchange.state is not State.IN_FLIGHT for exchange in exchanges)
-        for request_id, exchange in zip(ids, exchanges, strict=True):
-            self._log_stored(request_id, exchange)
-        for request_id, exchange in zip(ids, exchanges, strict=True):
-            body = exchange.request_body
-            if body.kept is BodyKept.WHOLE and body.data and not self.storage.is_attributed(request_id):
-                self._explain(request_id, body.data, exchange.headers)
+        for follow in (self._log_stored, self._explain_stored, self._index_stored):
+            for request_id, exchange in zip(ids, exchanges, strict=True):
+                try:
+                    follow(request_id, exchange)
+                except Exception as error:
+                    # What is stored is stored: were this raised, the same batch would be tried again for ever.
+                    self._backlog = True
+                    log.exception("capture stored, not followed up", request_id=request_id, error=str(error))
 
-    def _explain(self, request_id: str, body: bytes, headers: RawHeaders) -> None:
-        """Attribute and count one request. Whatever goes wrong leaves the capture as it is."""
-        try:
-            result = self.engine.analyze_request(body, headers=headers)
-            segments = result.segments()
-            counts = self._count([segment.text for segment in segments])
-            self.storage.save_attribution(request_id, result, counts, rules_version=self.engine.version)
-        except Exception as error:
-            # A rule's bug or a hostile body: the record is safe and can be explained by a later version.
-            self.attribution_errors += 1
-            self._unexplained.add(request_id)
-            log.exception("attribution failed", request_id=request_id, error=str(error))
+    def _explain_stored(self, request_id: str, exchange: RecordedExchange) -> None:
+        body = exchange.request_body
+        if body.kept is not BodyKept.WHOLE or not body.data:
             return
-        self.attributed += 1
-        per_source: dict[str, int] = {}
-        for segment, count in zip(segments, counts, strict=True):
-            per_source[segment.source.label] = per_source.get(segment.source.label, 0) + count
-        log.info("attributed", request_id=request_id, segments=len(segments), sources=per_source)
+        if not self.storage.is_attributed(request_id):
+            if len(body.data) > EXPLAIN_BYTES or time.monotonic() > self._explain_until:
+                self._later[request_id] = None
+                return
+            began = exchange.instants.request_initiated
+            self.explainer.explain(request_id, body.data, exchange.headers, began=began)
+        elif exchange.state is not State.IN_FLIGHT:
+            self.explainer.settle(request_id)
+
+    def _index_stored(self, request_id: str, exchange: RecordedExchange) -> None:
+        if exchange.state is State.IN_FLIGHT:
+            return
+        if time.monotonic() > self._explain_until:
+            self._indexer.leave_for_later()
+            return
+        answer = exchange.response.answer.message if exchange.response else None
+        self._indexer.index(request_id, answer or {})
+
+    def _log_unindexed(self, request_id: str, error: Exception) -> None:
+        log.warning("texts not indexed", request_id=request_id, error=str(error))
 
     def _log_failure(self, error: Exception) -> None:
         reason = f"{type(error).__name__}: {error}"
@@ -169,11 +176,13 @@ class Recording:
 
     def _log_stored(self, request_id: str, exchange: RecordedExchange) -> None:
         facts: dict[str, object] = {
+            "method": exchange.method,
+            # Without the query, which may hold what is nobody's business.
+            "path": url_path(exchange.url).partition("?")[0],
+            "status": exchange.response.status_code if exchange.response else None,
+            "state": str(exchange.state),
             "request_id": request_id,
             "correlation_id": exchange.correlation_id,
-            "state": str(exchange.state),
-            "method": exchange.method,
-            "status": exchange.response.status_code if exchange.response else None,
         }
         if exchange.error:
             log.warning("capture stored", **facts, error=exchange.error, error_kind=exchange.error_kind)
@@ -206,6 +215,7 @@ def run_recording(
 
     try:
         recording.recorder.run(stopping, wake_fd=wake_fd, idle=recording.idle)
+        recording.catch_up(CATCH_UP_SECONDS)
         report(recording.status())
     finally:
         recording.recorder.close()

@@ -66,7 +66,8 @@ class ClaudeProxy:
     """The proxy, the capture and (when handed in) the API, in one nursery.
 
     `recorder` says where captures are stored and explained: ``thread`` in this process, ``process`` in one of its own,
-    which keeps the relay's timing unharmed and is what ``claudeproxy serve`` uses.
+    which keeps the relay's timing unharmed and is what ``claudeproxy serve`` uses. `fingerprints` are those of clients
+    whose prompt is not among the bundled ones (`evidence.fingerprints`): version -> hashes of its paragraphs.
     """
 
     def __init__(
@@ -75,8 +76,10 @@ class ClaudeProxy:
         api: ApiServer | None = None,
         *,
         recorder: Literal["thread", "process"] = "thread",
+        fingerprints: Mapping[str, Sequence[str]] | None = None,
     ) -> None:
         self.config = config
+        self._fingerprints = fingerprints or {}
         self._api = api
         self._recorder_kind = recorder
         self._recorder: RecorderHost | None = None
@@ -160,6 +163,10 @@ class ClaudeProxy:
             journal=str(config.journal_path),
             log_format=config.log_format,
             log_level=config.log_level,
+            rules_file=str(config.paths.rules_file),
+            rules_files=[str(path) for path in config.rules_files],
+            transcripts=str(config.transcripts) if config.transcripts else None,
+            fingerprints=self._fingerprints,
         )
         host = RecorderProcess(settings) if self._recorder_kind == "process" else RecorderThread(settings)
         async with trio.open_nursery() as nursery:

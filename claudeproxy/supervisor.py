@@ -158,7 +158,8 @@ class RecorderProcess(RecorderHost):
         """Run one recorder to its end; whether there is no use in another one after it."""
         try:
             process = await trio.lowlevel.open_process(
-                [sys.executable, "-m", "claudeproxy.recording", self._settings.to_json()],
+                # -P: without it `-m` looks for modules in the directory we stand in, and that is somebody's project.
+                [sys.executable, "-P", "-m", "claudeproxy.recording", self._settings.to_json()],
                 stdin=self._read_fd,
                 stdout=subprocess.PIPE,
             )

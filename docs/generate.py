@@ -10,7 +10,10 @@ from pathlib import Path
 
 from pydantic_core import PydanticUndefined
 
+from claudeproxy.attribution.rulebook import DEFAULT
+from claudeproxy.attribution.userrules import FIELDS
 from claudeproxy.config import ClaudeProxyConfig
+from claudeproxy.model import Source
 
 DOCS = Path(__file__).resolve().parent
 
@@ -43,6 +46,53 @@ def configuration() -> str:
     return "\n".join(lines) + "\n"
 
 
+def rules() -> str:
+    """docs/reference/rules.md: how a rule is written, and the built-in table."""
+    lines = [
+        "# Attribution rules",
+        "",
+        "<!-- Made by docs/generate.py from claudeproxy/attribution/userrules.py and claudeproxy/attribution/rulebook.py. -->",
+        "",
+        "A rule says whose a piece of context is. Rules are tried in order, yours before the built-in ones, and the first",
+        "that matches wins. `claudeproxy rules list` shows all of them with what they match, `claudeproxy rules test` checks",
+        "yours; [how to write a rule](../howto/write-a-rule.md) has examples.",
+        "",
+        "## Fields of a rule",
+        "",
+        "Rules stand as a list under `rules:` in `~/.claude-proxy/rules.yaml`, in the files that the key `rules_files` names",
+        "([configuration](configuration.md)), or in an installed package (entry point group `claudeproxy.rules`). A file is",
+        "used whole or not at all: a mistake leaves it out, `claudeproxy doctor` names file, rule and remedy, and recording",
+        "goes on with the other rules.",
+        "",
+        "| field | meaning |",
+        "|---|---|",
+    ]
+    lines += [f"| `{field}` | {_cell(meaning)} |" for field, meaning in FIELDS.items()]
+    lines += [
+        "",
+        "`id`, `source`, `example`, `counter_example` and one of `starts_with` and `matches` are required. Layouts are the",
+        "ways in which versions of Claude Code lay out their context: A reminders in user messages and tool results (1.0 to",
+        "2.1.100, and newer ones with older models), B and C messages of the role `system` (2.1.197; 2.1.330).",
+        "",
+        "## Built-in rules",
+        "",
+        "In the order in which they are tried. In braces: what the text says there. Containers (memory, listings,",
+        "instructions) are divided further among their files, skills, agents, tools and servers.",
+        "",
+        "| rule | layouts | source | kind | begins like |",
+        "|---|---|---|---|---|",
+    ]
+    for rule in DEFAULT:
+        label = Source(type=rule.type, name=rule.name or None).label
+        example = rule.example.split("\n")[0][:60]
+        lines.append(f"| `{rule.id}` | {rule.layouts} | {label} | {rule.kind} | `{_cell(example)}` |")
+    return "\n".join(lines) + "\n"
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|")
+
+
 def _shown(value: object) -> str:
     if value is PydanticUndefined:
         raise ValueError("a key without a default needs a line of its own here")
@@ -57,7 +107,7 @@ def _shown(value: object) -> str:
     return str(value)
 
 
-PAGES = {"reference/configuration.md": configuration}
+PAGES = {"reference/configuration.md": configuration, "reference/rules.md": rules}
 
 
 def main() -> int:

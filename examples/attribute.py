@@ -1,7 +1,7 @@
 """The attribution engine on its own: a request body in, segments with their sources out. No proxy, no database."""
 
-# prints: MCP: docs                schema
-# prints: User                     prompt
+# prints: MCP: docs        schema     5 tokens  Look a page up.
+# prints: User             prompt     8 tokens  What does the manual say about moss?
 
 from __future__ import annotations
 
@@ -25,7 +25,8 @@ def main() -> None:
     counter = TokenCounter()
     for segment in engine.analyze_request(json.dumps(BODY).encode()).segments():
         if segment.text:
-            print(f"{segment.source.label:<24} {segment.kind:<14} {counter.count(segment.text):>4} tokens")
+            tokens = counter.count(segment.text)
+            print(f"{segment.source.label:<16} {segment.kind:<8} {tokens:>3} tokens  {segment.text[:40]}")
 
 
 if __name__ == "__main__":

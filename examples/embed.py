@@ -36,7 +36,8 @@ async def main(home: Path) -> None:
         for request in storage.query_requests(RequestFilters(limit=10)).rows:
             print(request.method, request.url, request.state, request.status_code)
             for source in storage.sources(request.id):
-                print(f"  {source.source.label:<24} {source.token_count:>6} tokens")
+                if source.token_count:  # punctuation alone counts as none
+                    print(f"  {source.source.label:<24} {source.token_count:>6} tokens")
 
 
 async def ask(host: str, port: int) -> None:

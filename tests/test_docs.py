@@ -9,6 +9,10 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
+
+from claudeproxy.attribution.rules import Scope
+from claudeproxy.attribution.userrules import read_rules
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = [ROOT / "README.md", ROOT / "CLAUDE.md", ROOT / "benchmarks/README.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -24,7 +28,7 @@ def generator():
     return module
 
 
-@pytest.mark.parametrize("name", ["reference/configuration.md"])
+@pytest.mark.parametrize("name", ["reference/configuration.md", "reference/rules.md"])
 def test_a_page_made_from_the_code_is_what_the_code_says_now(name: str) -> None:
     made = generator().PAGES[name]()
     assert (ROOT / "docs" / name).read_text(encoding="utf-8") == made, "run `uv run python docs/generate.py`"
@@ -47,6 +51,16 @@ def test_commands_in_the_pages_exist(page: Path) -> None:
         for verb in re.findall(r"(?:^|[\s(])claudeproxy ([a-z-]+)", block):
             if not verb.startswith("-"):
                 assert verb in COMMANDS, f"{page.relative_to(ROOT)}: claudeproxy {verb}"
+
+
+def test_every_rule_in_the_guide_holds() -> None:
+    """Readers copy them."""
+    page = (ROOT / "docs/howto/write-a-rule.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)
+    rules = [rule for block in blocks for rule in yaml.safe_load(block)["rules"]]
+    found, problems = read_rules("docs/howto/write-a-rule.md", rules)
+    assert problems == []
+    assert {rule.scope for rule in found} == set(Scope)
 
 
 @pytest.mark.parametrize("example", sorted((ROOT / "examples").glob("*.py")), ids=lambda path: path.name)

@@ -24,11 +24,15 @@ ALLOWED: dict[str, set[str]] = {
     "tls": {"errors"},
     "proxy": PURE | {"tls", "logs"},
     "capture": PURE,
-    "insight": PURE | {"store", "attribution", "accounting"},
+    "insight": PURE | {"logs", "store", "attribution", "accounting"},
     "export": PURE | {"store", "attribution", "accounting"},
     "testing": PURE | {"tls"},
+    # joins the files that users write with the engine's own rules
+    "ruleset": {"logs", "evidence", "attribution"},
+    # the engine over the store: what explains a stored capture
+    "explaining": PURE | {"logs", "evidence", "attribution", "store", "accounting"},
     # the recorder's wiring: everything that runs behind the journal, nothing that stands in front of it
-    "recording": PURE | {"logs", "evidence", "attribution", "store", "accounting", "capture"},
+    "recording": PURE | {"logs", "ruleset", "explaining", "evidence", "attribution", "store", "accounting", "capture"},
     # hosts the recorder as a thread or a process
     "supervisor": {"logs", "recording"},
     "service": PURE

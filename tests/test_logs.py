@@ -3,6 +3,7 @@ from __future__ import annotations
 import io
 import json
 import logging
+import re
 import subprocess
 import sys
 from typing import TYPE_CHECKING
@@ -23,7 +24,7 @@ def as_it_was() -> Iterator[None]:
     yield
     structlog.reset_defaults()
     logging.getLogger().handlers[:] = before
-    _Setup.done, _Setup.threshold = False, 20
+    _Setup.done, _Setup.threshold = False, 30
 
 
 @pytest.fixture
@@ -125,6 +126,32 @@ def test_the_console_form_is_one_readable_line() -> None:
     assert "MCP: docs\\nforged line" in line
 
 
+def test_the_console_form_is_short_enough_to_watch() -> None:
+    """Ids by their beginning, of many numbers the largest, no logger's name; a warning is called one."""
+    stream = io.StringIO()
+    configure_logging("console", stream=stream)
+    sources = {"Tool: Bash": 4, "User": 0, "MCP: a\nforged": 30, "Skill: b": 20, "Tool: Read": 1}
+    identity = "b91f9f4d-ed90-50bd-81c4-54ab8164d058"
+    get_logger("claudeproxy.x").warning("attributed", request_id=identity, sources=sources, error=None, host="a b")
+    (line,) = stream.getvalue().splitlines()
+    assert re.fullmatch(
+        r"\d\d:\d\d:\d\d warning: attributed request_id=b91f9f4d "
+        r'sources=\{MCP: a forged 30, Skill: b 20, Tool: Bash 4, 2 more\} host="a b"',
+        line,
+    )
+
+
+def test_the_console_form_tells_tracebacks_below_the_line() -> None:
+    stream = io.StringIO()
+    configure_logging("console", stream=stream)
+    try:
+        int("x")
+    except ValueError:
+        get_logger("x").exception("failed")
+    assert stream.getvalue().splitlines()[0].endswith(" error: failed")
+    assert stream.getvalue().splitlines()[-1].startswith("ValueError: ")
+
+
 @pytest.mark.parametrize("broken", ["closed", "full"])
 def test_a_broken_stream_harms_nobody(broken: str) -> None:
     class Full(io.StringIO):
@@ -164,8 +191,8 @@ def test_unknown_formats_and_levels_are_refused(arguments: tuple[str, str]) -> N
 
 def test_a_logger_costs_nothing_until_it_writes() -> None:
     code = (
-        "import sys; from claudeproxy.logs import get_logger; log = get_logger('x'); log.debug('unseen');"
-        "assert 'structlog' not in sys.modules; log.info('seen'); assert 'structlog' in sys.modules"
+        "import sys; from claudeproxy.logs import get_logger; log = get_logger('x'); log.info('unseen');"
+        "assert 'structlog' not in sys.modules; log.warning('seen'); assert 'structlog' in sys.modules"
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert json.loads(result.stderr)["event"] == "seen"

@@ -164,6 +164,12 @@ def _request_fields(request: values.CapturedRequest) -> dict[str, object]:
         "request_class": identity.request_class,
         "client_version": identity.client_version,
         "project": identity.project,
+        "retry_of": request.lineage.retry_of,
+        "parent_request_id": request.lineage.parent_request_id,
+        "prompt_index": request.lineage.prompt_index,
+        "turn_index": request.lineage.turn_index,
+        "effective": request.effective,
+        "context_complete": request.context_complete,
         "entry_mode": request.entry_mode,
         "upstream_url": request.upstream_url,
     }

@@ -59,6 +59,18 @@ class RequestSummary(_Answer):
     request_class: str | None
     client_version: str | None
     project: str | None
+    retry_of: Id | None = Field(description="The first attempt at the same request, when this is another one.")
+    parent_request_id: Id | None = Field(
+        description="The request that this one goes on from: its messages are the longest beginning of these."
+    )
+    prompt_index: int | None = Field(
+        description="Number of the prompt in its session and agent, from 1; null for side calls and counts."
+    )
+    turn_index: int | None = Field(description="Number of the turn likewise; attempts at one request share it.")
+    effective: bool = Field(
+        description="It continues a stateful thread: sources and tokens are those of the rebuilt conversation."
+    )
+    context_complete: bool = Field(description="False where a stateful thread began before it could be captured.")
     entry_mode: EntryMode
     upstream_url: str = Field(description="Where it really went.")
 

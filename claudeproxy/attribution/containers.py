@@ -15,6 +15,7 @@ from claudeproxy.attribution.memory import divide_memory
 from claudeproxy.attribution.names import (
     PREFIX,
     agent_source,
+    command_source,
     extract_mcp_server_name,
     framework,
     normalize_server,
@@ -22,7 +23,9 @@ from claudeproxy.attribution.names import (
     tool,
 )
 from claudeproxy.attribution.spans import Claim, Span, cover
+from claudeproxy.attribution.views import string_member
 from claudeproxy.model import Source, SourceType
+from claudeproxy.sansio.jsonspans import JSONSpanError, array_items, object_members
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -36,11 +39,17 @@ _AGENT = re.compile(rf"^- (?P<name>{_NAME}): ", re.MULTILINE)
 _SKILL = re.compile(rf"^- (?P<name>{_NAME})(?:: |$)", re.MULTILINE)
 _HEADING = re.compile(r"(?:^|(?<=\n\n))## (?P<name>[^\n]{1,200})(?:\n|$)", re.MULTILINE)
 _TOOL_LINE = re.compile(r"^(?:- )?(?P<name>[^\s()<>:,]+)(?: \(\d+\))?$", re.MULTILINE)
-_SERVER_LINE = re.compile(r"^(?:- )?(?P<name>[^\n:]+?)(?: \([A-Z_0-9]+\))?(?::[^\n]*)?$", re.MULTILINE)
+_TOOL_WORD = re.compile(r"(?<=[:,] )(?P<name>[^\s(),.]+)(?: \(\d+\))?(?=[,.]|$)")
+_SERVER_LINE = re.compile(
+    r"^(?:- )?(?P<name>(?:plugin:[^\n:]+:)?[^\n:]+?)(?: \([A-Z_0-9]+\))?(?::[^\n]*)?$", re.MULTILINE
+)
+_COMMAND = re.compile(rf"^- /(?P<name>{_NAME})(?::? |$)", re.MULTILINE)
 _SKILL_TAG = re.compile(r"<skill>\n<name>\n(?P<name>[^\n]+)\n</name>.*?\n</skill>\n", re.DOTALL)
 _AGENT_LISTS = ("Available agent types and the tools they have access to:\n",)
 _SKILL_LISTS = ("<available_skills>\n",)
+_COMMAND_LIST = "\nAvailable Commands:\n"
 _MENTION_PATH = re.compile(r'"(?:file_path|notebook_path|path)":("(?:[^"\\]|\\.)*")')
+_MENTION_RESULT = re.compile(r"\nResult of calling the \w+ tool:")
 _RESULT = re.compile(r"<result>(?P<result>.*)</result>", re.DOTALL)
 _LISTED_TOOLS_END = re.compile(r"\(Tools: [^\n]*\)\s*$")
 
@@ -91,27 +100,37 @@ def divide_skills(text: str, start: int, end: int, claim: Claim, scene: Scene, p
 def divide_mcp_instructions(text: str, start: int, end: int, claim: Claim, scene: Scene, place: Place) -> list[Span]:
     """Cut at ``## SERVER``: the first heading is the client's; later ones only when they name a known server.
 
-    A server's text may hold headings, even another server's name: of several equal ones the last is taken.
+    A server's text may hold headings, another server's name among them. From 2.1 on the client sorts by name
+    (measured), so of several equal ones the last is taken that keeps the order; where nothing is sorted, the last.
     """
     del place
     headings = list(_HEADING.finditer(text, start, end))
-    last = {match["name"]: number for number, match in enumerate(headings)}
-    genuine = [
+    named = [
         match
         for number, match in enumerate(headings)
         if number == 0
-        or (
-            normalize_server(match["name"]) in scene.servers.known
-            and last[match["name"]] == number
-            and match["name"] != headings[0]["name"]
-        )
+        or (normalize_server(match["name"]) in scene.servers.known and match["name"] != headings[0]["name"])
     ]
+    genuine = _sorted_by_name(named) or list({match["name"]: match for match in named}.values())
+    genuine.sort(key=lambda match: match.start())
     spans = []
     for number, match in enumerate(genuine):
         stop = genuine[number + 1].start() if number + 1 < len(genuine) else end
         source = scene.servers.source(normalize_server(match["name"]))
         spans.append(Span(match.start(), stop, _entry(claim, source, "instructions")))
     return spans
+
+
+def _sorted_by_name(headings: list[re.Match[str]]) -> list[re.Match[str]]:
+    """Return one heading for each name, in the order of the names; nothing when there is no such choice."""
+    chosen: list[re.Match[str]] = []
+    for name in sorted({match["name"] for match in headings}, reverse=True):
+        before = chosen[-1].start() if chosen else None
+        fitting = [m for m in headings if m["name"] == name and (before is None or m.start() < before)]
+        if not fitting:
+            return []
+        chosen.append(fitting[-1])
+    return chosen
 
 
 def divide_tool_lines(text: str, start: int, end: int, claim: Claim, scene: Scene, place: Place) -> list[Span]:
@@ -128,6 +147,16 @@ def divide_tool_lines(text: str, start: int, end: int, claim: Claim, scene: Scen
     return spans
 
 
+def divide_tool_words(text: str, start: int, end: int, claim: Claim, scene: Scene, place: Place) -> list[Span]:
+    """Cut tool names out of a sentence that lists them after a colon, with commas."""
+    del place
+    spans = []
+    for match in _TOOL_WORD.finditer(text, text.find("): ", start, end) + 2, end):
+        source = scene.servers.tool_source(match["name"]) or tool(match["name"])
+        spans.append(Span(match.start("name"), match.end(), _entry(claim, source, claim.kind)))
+    return spans
+
+
 def divide_server_lines(text: str, start: int, end: int, claim: Claim, scene: Scene, place: Place) -> list[Span]:
     """Cut a list of servers, one a line, up to the first blank line."""
     del place
@@ -135,7 +164,7 @@ def divide_server_lines(text: str, start: int, end: int, claim: Claim, scene: Sc
     stop = text.find("\n\n", start, end)
     spans = []
     for match in _SERVER_LINE.finditer(text, body, end if stop < 0 else stop + 1) if body else ():
-        source = scene.servers.source(normalize_server(match["name"].strip()))
+        source = scene.servers.written(match["name"].strip())
         spans.append(Span(match.start(), min(match.end() + 1, end), _entry(claim, source, claim.kind)))
     return spans
 
@@ -146,7 +175,10 @@ def divide_mention(text: str, start: int, end: int, claim: Claim, scene: Scene, 
     found = _MENTION_PATH.search(text, start, text.find("\n", start, end) if "\n" in text[start:end] else end)
     path = mention_path(found[0]) if found else place.mention
     source = Source(type=SourceType.ATTACHMENT, name=path or "file")
-    return [Span(start, end, _entry(claim, source, claim.kind, path))]
+    content = _MENTION_RESULT.search(text, start, end) if claim.kind == "call" else None
+    cut = content.start() + 1 if content else end
+    spans = [Span(start, cut, _entry(claim, source, claim.kind, path))]
+    return spans if cut == end else [*spans, Span(cut, end, _entry(claim, source, "body", path))]
 
 
 def mention_path(text: str) -> str | None:
@@ -159,18 +191,40 @@ def mention_path(text: str) -> str | None:
 
 
 def divide_notification(text: str, start: int, end: int, claim: Claim, scene: Scene, place: Place) -> list[Span]:
-    """Cut the result of a background agent out of the client's notification about it."""
-    del scene, place
+    """Cut the result of a background agent out of the client's notification about it.
+
+    The notification names the call before it quotes the result, so the first name is the client's.
+    """
+    del scene
     found = _RESULT.search(text, start, end)
     if found is None:
         return []
-    return [Span(found.start("result"), found.end("result"), _entry(claim, agent_source("background"), "result"))]
+    head = text[start : found.start()]
+    source = next((source for use_id, source in place.notified if f"<tool-use-id>{use_id}<" in head), None)
+    entry = _entry(claim, source or agent_source("background"), "result")
+    return [Span(found.start("result"), found.end("result"), entry)]
+
+
+def divide_resources(text: str, claim: Claim, scene: Scene) -> list[Span]:
+    """Cut what `ListMcpResourcesTool` answers, a JSON array: each entry is the server's that it names."""
+    raw = text.encode("utf-8", "surrogatepass")
+    spans = []
+    try:
+        for low, high in array_items(raw, 0, len(raw)):
+            server = string_member(raw, {member.key: member for member in object_members(raw, low, high)}, "server")
+            if server is not None:
+                entry = _entry(claim, scene.servers.source(normalize_server(server)), claim.kind)
+                start = len(raw[:low].decode("utf-8", "surrogatepass"))
+                spans.append(Span(start, start + len(raw[low:high].decode("utf-8", "surrogatepass")), entry))
+    except JSONSpanError:
+        return []
+    return spans
 
 
 _SECTIONS = {"currentDate": ("date", "text"), "gitStatus": ("git status", "text"), "userEmail": ("user", "text")}
 _SECTION = re.compile(
-    r"(?:^|\n)# (?:(?P<currentDate>currentDate)\n(?=Today's date is )|(?P<gitStatus>gitStatus)\n(?=This is the git )"
-    r"|(?P<userEmail>userEmail)\n(?=The user's email))"
+    r"(?:^|\n)# (?:(?P<currentDate>currentDate)\n(?=Today's date is \d{4}-\d\d-\d\d\.(?:\s|\Z))"
+    r"|(?P<gitStatus>gitStatus)\n(?=This is the git )|(?P<userEmail>userEmail)\n(?=The user's email))"
 )
 _CLOSING = re.compile(r"\n\n *(?:IMPORTANT: this context may or may not be relevant|Claude Code attached this context)")
 
@@ -206,11 +260,12 @@ DIVIDERS: Mapping[str, Divider] = {
     "server_lines": divide_server_lines,
     "skills": divide_skills,
     "tool_lines": divide_tool_lines,
+    "tool_words": divide_tool_words,
 }
 
 
 def divide_description(text: str, claim: Claim, scene: Scene, place: Place) -> list[Span]:
-    """Cut the listings that older clients keep inside the descriptions of `Task`, `Agent` and `Skill` (layout A)."""
+    """Cut the listings that older clients keep in the descriptions of `Task`, `Agent`, `Skill` and `SlashCommand`."""
     spans: list[Span] = []
     for marker in _AGENT_LISTS:
         at = text.find(marker)
@@ -222,6 +277,11 @@ def divide_description(text: str, claim: Claim, scene: Scene, place: Place) -> l
         at = text.rfind(marker)
         for match in _SKILL_TAG.finditer(text, at) if at >= 0 else ():
             spans.append(Span(match.start(), match.end(), _entry(claim, skill_source(match["name"].strip()))))
+    at = text.rfind(_COMMAND_LIST)
+    listed = list(_COMMAND.finditer(text, at)) if at >= 0 else []
+    for number, match in enumerate(listed):
+        stop = listed[number + 1].start() if number + 1 < len(listed) else len(text)
+        spans.append(Span(match.start(), stop, _entry(claim, command_source(match["name"]))))
     return spans
 
 

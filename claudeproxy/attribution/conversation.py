@@ -7,13 +7,15 @@ places, and every turn that is not an answer to tools has a prompt; the function
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import re
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from claudeproxy.attribution.containers import mention_path
 from claudeproxy.attribution.names import OVERHEAD, agent_source, command_source, skill_source, tool
-from claudeproxy.attribution.prompts import PromptReader
+from claudeproxy.attribution.prompts import PromptReader, tagged_hook
 from claudeproxy.attribution.scene import Place, Role, Scene
+from claudeproxy.attribution.shapes import has_failed
 from claudeproxy.model import Source, SourceType
 from claudeproxy.sansio.messages import BlockSpan, Section
 
@@ -24,6 +26,10 @@ if TYPE_CHECKING:
 
 AGENT_TOOLS = frozenset({"Task", "Agent"})
 UNKNOWN_TOOL = "unknown tool"
+NOTIFICATION = "[SYSTEM NOTIFICATION"
+
+_HOOK_APART = ("<system-reminder>\nPostToolUse:", "<system-reminder>\nPreToolUse:")
+_NOTIFIED = re.compile(r"<tool-use-id>([^<\n]{1,200})</tool-use-id>")
 
 
 @dataclass(slots=True)
@@ -89,27 +95,56 @@ def _place_turn(
             if view.answers is None:
                 places[position] = _assistant_place(view, scene)
             else:  # results of the API's own tools stand in the assistant's message
-                places[position] = _result_place(view, uses.get(view.answers), [], scene)
+                places[position] = _result_place(view, uses.get(view.answers), scene)
         return
-    fake = _prompt_that_imitates(turn) if scene.claude_code else None
+    fake = _prompt_that_imitates(turn, scene) if scene.claude_code else None
     mention: str | None = None
     for message in turn:
         answered = [uses[view.answers] for view in message.views if view.answers is not None and view.answers in uses]
-        reader = PromptReader(message.views, answered, scene, first=first, request_class=request_class)
+        apart = any(view.words.startswith(_HOOK_APART) for view in message.views)
+        reader = PromptReader(
+            message.views, answered, scene, first=first, request_class=request_class, prompted=fake is not None
+        )
         for number, (position, view) in enumerate(zip(message.positions, message.views, strict=True)):
             if view.answers is not None:
-                places[position] = _result_place(view, uses.get(view.answers), answered, scene)
+                places[position] = replace(
+                    _result_place(view, uses.get(view.answers), scene),
+                    turn_tools=frozenset(use.name for use in answered),
+                    turn_paths=frozenset(use.path for use in answered if use.path),
+                    apart=apart,
+                )
             elif message.role == "system" or (scene.claude_code and view.is_reminder and view is not fake):
                 mention = mention_path(view.words) or mention
-                places[position] = Place(role=Role.INJECTED, mention=mention, spoken=not scene.claude_code)
+                places[position] = Place(
+                    role=Role.INJECTED,
+                    mention=mention,
+                    notified=_notified(view, uses, scene),
+                    spoken=not scene.claude_code,
+                )
             else:
                 places[position] = reader.place(number)
 
 
-def _prompt_that_imitates(turn: list[Message]) -> BlockView | None:
+def _notified(view: BlockView, uses: Mapping[str, ToolUse], scene: Scene) -> tuple[tuple[str, Source], ...]:
+    """Return whose results the notifications in a text bring: background calls name the call that began them."""
+    named = _NOTIFIED.findall(view.words) if NOTIFICATION in view.words else ()
+    return tuple((use_id, _use_source(uses[use_id], scene)) for use_id in dict.fromkeys(named) if use_id in uses)
+
+
+def _prompt_that_imitates(turn: list[Message], scene: Scene) -> BlockView | None:
     """Return the reminder-like block that must be a typed prompt: a turn without results has a prompt somewhere."""
-    texts = [view for message in turn if message.role != "system" for view in message.views]
-    if not texts or any(not view.is_reminder or "[SYSTEM NOTIFICATION" in view.words[:80] for view in texts):
+    texts = [
+        view
+        for message in turn
+        if message.role != "system"
+        for view in message.views
+        if view.text is not None
+        and not view.words.startswith("<available-deferred-tools>\n")
+        and tagged_hook(view.words, scene) is None
+    ]
+    if any(view.answers is not None for message in turn for view in message.views):
+        return None
+    if not texts or any(not view.is_reminder or NOTIFICATION in view.words[:80] for view in texts):
         return None
     return texts[-1]
 
@@ -141,6 +176,8 @@ def _use_source(use: ToolUse, scene: Scene) -> Source:
         return server
     if use.server is not None and use.name != "ListMcpResourcesTool":
         return scene.servers.source(use.server)
+    if not scene.claude_code:  # a program's own tool may have any name
+        return tool(use.name)
     if use.name == "Skill" and use.skill is not None:
         return skill_source(use.skill)
     if use.name == "SlashCommand" and use.skill is not None:
@@ -150,9 +187,12 @@ def _use_source(use: ToolUse, scene: Scene) -> Source:
     return tool(use.name)
 
 
-def _result_place(view: BlockView, use: ToolUse | None, answered: list[ToolUse], scene: Scene) -> Place:
+def _result_place(view: BlockView, use: ToolUse | None, scene: Scene) -> Place:
     if use is None:
         source, rule, confidence = tool(UNKNOWN_TOOL), "result.unknown-call", 0.3
+    elif _is_blocked(view, use):
+        source = Source(type=SourceType.HOOK, name=f"PreToolUse:{use.name}")
+        rule, confidence = "result.blocked", 0.9  # a server's tool could fail with the same words
     else:
         source, rule, confidence = _use_source(use, scene), "result.call", 1.0
     return Place(
@@ -162,6 +202,13 @@ def _result_place(view: BlockView, use: ToolUse | None, answered: list[ToolUse],
         rule=rule,
         evidence=use.name if use is not None else view.answers,
         confidence=confidence,
-        turn_tools=frozenset(use.name for use in answered),
-        turn_paths=frozenset(use.path for use in answered if use.path),
     )
+
+
+def _is_blocked(view: BlockView, use: ToolUse) -> bool:
+    """Tell whether a hook forbade the call: then the tool never ran, and the hook's words stand in its result."""
+    content = view.members.get("content")
+    if content is None or not has_failed(view):
+        return False
+    forms = (f'"PreToolUse:{use.name} hook error: ', f'"{use.name} operation blocked by hook:\\n')  # the latter: 1.x
+    return view.raw.startswith(tuple(form.encode() for form in forms), content.start)

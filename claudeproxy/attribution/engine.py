@@ -8,32 +8,39 @@ its explanation depends on (bytes, place, scene), so that a turn costs its new b
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from claudeproxy.attribution import names
+from claudeproxy.attribution.batches import batch_parts, divide_batch
+from claudeproxy.attribution.confirm import confirm
 from claudeproxy.attribution.conversation import find_places
 from claudeproxy.attribution.explain import Explainer
 from claudeproxy.attribution.facts import gather_facts, identify_request
-from claudeproxy.attribution.identity import Hints, body_strings
+from claudeproxy.attribution.identity import Hints, body_strings, continues_thread
 from claudeproxy.attribution.overhead import cut_overhead, uncut
 from claudeproxy.attribution.remembered import Remembered
 from claudeproxy.attribution.rulebook import DEFAULT
+from claudeproxy.attribution.rules import Scope
+from claudeproxy.attribution.scene import Role
 from claudeproxy.attribution.views import read_block
 from claudeproxy.model import BlockAttribution, Identity, RequestAttribution, SourceType
 from claudeproxy.sansio.jsonspans import JSONSpanError
 from claudeproxy.sansio.messages import layout
+from claudeproxy.sansio.threads import continue_body
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
 
-    from claudeproxy.attribution.facts import PriorBlock
     from claudeproxy.attribution.rules import RuleSet
     from claudeproxy.attribution.scene import Place, Scene
     from claudeproxy.attribution.system import Fingerprints
     from claudeproxy.attribution.views import BlockView
-    from claudeproxy.model import RawHeaders, Segment
+    from claudeproxy.model import Evidence, RawHeaders, Segment
+    from claudeproxy.sansio.messages import RequestLayout
+    from claudeproxy.sansio.threads import ContextBlock
 
-REVISION = "1"  # raise it when code changes what the same rules give
+REVISION = "2"  # raise it when code changes what the same rules give
 MAX_CACHED_BYTES = 64 * 1024 * 1024  # of block bytes held by the views; explanations hold about twice their text
 MAX_SCENES = 1024
 
@@ -57,6 +64,7 @@ class AttributionEngine:
     ) -> None:
         known = dict(fingerprints or {})
         self._explainer = Explainer(rules=rules, fingerprints=known)
+        self._tool_rules = rules.of(Scope.TOOLS)
         self._count = count
         self._views: Remembered[bytes, BlockView] = Remembered(max_cached_bytes)
         self._explained: Remembered[tuple[bytes, Place, int], tuple[Segment, ...]] = Remembered(max_cached_bytes)
@@ -72,14 +80,19 @@ class AttributionEngine:
         body: bytes,
         *,
         headers: RawHeaders | None = None,
-        history: Mapping[str, Sequence[PriorBlock]] | None = None,
+        history: Mapping[str, Sequence[ContextBlock]] | None = None,
+        evidence: Evidence | None = None,
     ) -> RequestAttribution:
         """Divide a request body (content decoding undone) among its sources. Never raises, whatever the bytes.
 
         `blocks` stand one to one with ``sansio.messages.layout(body).blocks``, and each block's segments tile its byte
         span. `overhead` tiles what lies outside the blocks; its byte offsets are those of the body. A body that cannot
-        be cut has no blocks and one overhead segment. `history` maps a message id to the blocks that a request which
-        continues it stands on: they name the tools and servers that this request only refers to.
+        be cut has no blocks and one overhead segment. A batch has the blocks of all its requests (`batches`).
+
+        `history` maps the id of a message to the blocks that a request stands on which continues its stateful thread:
+        the context that the message answered, and the message. Such a request's `blocks` are then those of the whole
+        conversation, laid out in `context`; `overhead` stays that of the body as sent. `evidence` is what else is
+        known: which call started this agent, what the client says of the texts that it injected.
         """
         hints = Hints(headers)
         try:
@@ -91,31 +104,53 @@ class AttributionEngine:
                 overhead=uncut(body),
                 identity=Identity(request_class="other", client=client, client_version=version),
             )
-        views = [self._view(body[block.start : block.end]) for block in cut.blocks]
+        if parts := batch_parts(body, cut):
+            return divide_batch(body, cut, parts, lambda params, inner: self._divide(params, inner, hints))
+        return self._divide(body, cut, hints, history, evidence)
+
+    def _divide(
+        self,
+        body: bytes,
+        cut: RequestLayout,
+        hints: Hints,
+        history: Mapping[str, Sequence[ContextBlock]] | None = None,
+        evidence: Evidence | None = None,
+    ) -> RequestAttribution:
         strings = body_strings(body, {member.key: member for member in cut.members})
-        earlier = (history or {}).get(strings.get("previous_message_id", ""), ())
-        identity = identify_request(cut, views, hints, strings)
-        prior = [(block, self._view(block.raw)) for block in earlier]
-        uses, scene = gather_facts(cut.blocks, views, prior, identity)
+        earlier = (history or {}).get(strings.get("previous_message_id", "")) if continues_thread(strings) else None
+        context, whole = _effective(body, cut, earlier or ())
+        views = [self._view(context[block.start : block.end]) for block in whole.blocks]
+        identity = identify_request(whole, views, hints, strings, evidence)
+        uses, scene = gather_facts(whole.blocks, views, identity)
+        if self._tool_rules:
+            scene = replace(scene, servers=replace(scene.servers, rules=self._tool_rules, _sources={}))
         number = self._number(scene)
-        places = find_places(cut.blocks, views, uses, scene, request_class=_stated(hints, identity))
+        places = find_places(whole.blocks, views, uses, scene, request_class=_stated(hints, identity))
+
+        def doubted(segments: tuple[Segment, ...], place: Place) -> tuple[Segment, ...]:
+            if evidence is None or identity.session_id is None or place.role is not Role.INJECTED:
+                return segments
+            return confirm(segments, identity.session_id, evidence)
+
         return RequestAttribution(
             blocks=tuple(
                 BlockAttribution(
                     json_path=block.json_path,
                     message_index=block.message_index,
                     role=block.role,
-                    segments=self._explain(view, place, scene, number),
+                    segments=doubted(self._explain(view, place, scene, number), place),
                 )
-                for block, view, place in zip(cut.blocks, views, places, strict=True)
+                for block, view, place in zip(whole.blocks, views, places, strict=True)
             ),
             overhead=cut_overhead(body, cut),
             identity=identity,
+            context=None if context is body else context,
         )
 
     def identify_source_type(self, tool_name: str) -> SourceType:
-        """Return whether a tool's name is an MCP server's or a built-in tool's."""
-        return SourceType.TOOL if self.extract_mcp_server_name(tool_name) is None else SourceType.MCP_SERVER
+        """Return whether a tool's name is an MCP server's or a built-in tool's; or what a user's rule says."""
+        source = names.Servers(rules=self._tool_rules).tool_source(tool_name)
+        return SourceType.TOOL if source is None else source.type
 
     def extract_mcp_server_name(self, tool_name: str, known_servers: Collection[str] = ()) -> str | None:
         """Return the server in ``mcp__SERVER__TOOL``, the longest known one that fits; None for other tools."""
@@ -149,6 +184,17 @@ class AttributionEngine:
             self._scenes[scene] = self._next_scene
             self._next_scene += 1
         return self._scenes[scene]
+
+
+def _effective(body: bytes, cut: RequestLayout, earlier: Sequence[ContextBlock]) -> tuple[bytes, RequestLayout]:
+    """Return the body that stands for the whole context, and its layout: what was sent where nothing went before."""
+    if not earlier:
+        return body, cut
+    context = continue_body(body, cut, earlier)
+    try:
+        return context, layout(context)
+    except JSONSpanError:  # what the caller knows of the past is no JSON
+        return body, cut
 
 
 def _stated(hints: Hints, identity: Identity) -> str | None:

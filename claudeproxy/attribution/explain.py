@@ -10,9 +10,14 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from claudeproxy.attribution.containers import divide_description
+from claudeproxy.attribution.custom import claim_paragraphs, rename
 from claudeproxy.attribution.names import USER, framework, tool
+from claudeproxy.attribution.prompts import SIDE_CALL
+from claudeproxy.attribution.rules import Scope
 from claudeproxy.attribution.scene import Place, Role, Scene
 from claudeproxy.attribution.segmenter import is_glued_reminder, split_injected, split_reminder, split_result
+from claudeproxy.attribution.shapes import has_failed, shape_claim
+from claudeproxy.attribution.sidecalls import divide_side_call
 from claudeproxy.attribution.spans import Claim, Span, cover
 from claudeproxy.attribution.system import split_system
 from claudeproxy.attribution.tiling import Tiler
@@ -34,11 +39,12 @@ if TYPE_CHECKING:
 # Members that address, configure or sign: structure, not content.
 _FRAME = frozenset(
     {"type", "id", "tool_use_id", "cache_control", "is_error", "defer_loading", "eager_input_streaming", "strict"}
+    | {"caller", "toolset_name"}
 )
-_OPAQUE = frozenset({"signature", "encrypted_content", "encrypted_index"})
+_OPAQUE = frozenset({"signature", "encrypted_content", "encrypted_index", "encrypted_stdout"})
+_LISTS = frozenset({"content", "tool_references"})  # of blocks
 _TEXTS = frozenset({"text", "content", "description"})  # cut inside; names, titles and the like are one piece
 _ARGUMENTS = "\n\nARGUMENTS: "
-_FAILURES = ("Error: result (", "<tool_use_error>")
 MAX_DEPTH = 6  # lists of blocks inside lists of blocks; the API nests them twice
 
 
@@ -50,15 +56,18 @@ class Explainer:
     fingerprints: Fingerprints
 
     def explain(self, view: BlockView, place: Place, scene: Scene) -> tuple[Segment, ...]:
-        """Return the segments that tile the block. Never raises."""
+        """Return the segments that tile the block, under the names that the rules give. Never raises."""
+        return rename(self._walk(view, place, scene), self.rules.of(Scope.NAMES))
+
+    def _walk(self, view: BlockView, place: Place, scene: Scene) -> tuple[Segment, ...]:
         walk = _Walk(self.rules, self.fingerprints, view, place, scene)
-        claim = _own_claim(place)
-        if place.role is Role.RESULT and _failed(view):
+        claim = shape_claim(view, place, scene) or _own_claim(place)
+        if place.role is Role.RESULT and has_failed(view):
             claim = replace(claim, kind="error")
         if view.type == "string" and view.text is not None:
             walk.text("", view.text, claim)
-        elif not view.order:
-            walk.tiler.value("", 0, len(view.raw), claim)
+        elif not view.order or claim.kind == "marker":
+            walk.tiler.value("", 0, len(view.raw), claim, counted=claim.kind != "marker")
         else:
             walk.members("", view.order, claim)
         return walk.tiler.finish()
@@ -81,14 +90,18 @@ class _Walk:
         for member in members:
             where = f"{path}.{member.key}"
             first = self._raw[member.start]
-            if member.key in _FRAME:
+            if member.key in _FRAME or (member.key == "citations" and first == ord("{")):  # a switch
                 continue
-            if first == ord('"'):
+            if member.key == "citations":  # of an answer: not billed again when they are sent back
+                self.tiler.value(where, member.start, member.end, replace(claim, kind="citation"), counted=False)
+            elif first == ord('"'):
                 self._token(where, member, claim, cut=member.key in _TEXTS and depth == 0)
-            elif first == ord("[") and member.key == "content" and depth < MAX_DEPTH:
+            elif first == ord("[") and member.key in _LISTS and depth < MAX_DEPTH:
                 self._items(where, member, claim, depth)
+            elif first == ord("{") and member.key == "content" and depth < MAX_DEPTH:
+                self._content(where, member, claim, depth)
             elif first == ord("{") and member.key == "source":
-                self._media(where, member, claim)
+                self._media(where, member, claim, depth)
             else:
                 self.tiler.value(where, member.start, member.end, claim)
 
@@ -101,13 +114,16 @@ class _Walk:
     def _split(self, text: str, claim: Claim) -> list[Span]:
         place, scene = self._place, self._scene
         if place.role is Role.SYSTEM:
-            return split_system(text, scene, self._fingerprints)
+            spans = split_system(text, scene, self._fingerprints)
+            return claim_paragraphs(text, spans, self._rules.of(Scope.SYSTEM))
         if place.role is Role.INJECTED and not place.spoken:
             return self._injected(text)
         if place.role is Role.RESULT:
             return split_result(text, claim, self._rules, scene, place)
         if place.role is Role.TOOL and scene.claude_code and claim.source.type is SourceType.TOOL:
             return divide_description(text, claim, scene, place)
+        if claim.rule == SIDE_CALL:
+            return divide_side_call(text, claim)
         if claim.source.type is SourceType.SKILL and claim.kind == "body":
             return _arguments(text, claim)
         return []
@@ -153,6 +169,14 @@ class _Walk:
             else:
                 self.members(where, members, self._reference(members, claim), depth=depth + 1)
 
+    def _content(self, path: str, member: Member, claim: Claim, depth: int) -> None:
+        """Walk a result's content that is one object: a fetched document, the output of code."""
+        members = self._object(member.start, member.end)
+        if members:
+            self.members(path, members, claim, depth=depth + 1)
+        else:
+            self.tiler.value(path, member.start, member.end, claim)
+
     def _first_glued(self, spans: Sequence[tuple[int, int]]) -> int:
         """Return from which item on a result's content is reminders that the client added to the list."""
         first = len(spans)
@@ -187,9 +211,13 @@ class _Walk:
         source = self._scene.servers.tool_source(name) or tool(name)
         return replace(claim, source=source, kind="reference", evidence=name)
 
-    def _media(self, path: str, member: Member, claim: Claim) -> None:
+    def _media(self, path: str, member: Member, claim: Claim, depth: int) -> None:
         """Add an image's or document's `source`: base64 is billed by pixels and pages, so its text is not kept."""
-        members = {inner.key: inner for inner in self._object(member.start, member.end)}
+        order = self._object(member.start, member.end)
+        members = {inner.key: inner for inner in order}
+        if string_member(self._raw, members, "type") == "content" and depth < MAX_DEPTH:  # a document made of blocks
+            self.members(path, order, claim, depth=depth + 1)
+            return
         data = members.get("data")
         try:
             text = decode_string(self._raw, data.start, data.end) if data is not None else None
@@ -218,16 +246,6 @@ def _own_claim(place: Place) -> Claim:
         return Claim(source=framework("system prompt"), kind="instructions", rule="system.block", confidence=0.5)
     return Claim(
         source=place.source, kind=place.kind, rule=place.rule, evidence=place.evidence, confidence=place.confidence
-    )
-
-
-def _failed(view: BlockView) -> bool:
-    member = view.members.get("is_error")
-    if member is not None and view.raw[member.start : member.end] == b"true":
-        return True
-    content = view.members.get("content")
-    return content is not None and any(
-        view.raw.startswith(f'"{marker}'.encode(), content.start) for marker in _FAILURES
     )
 
 

@@ -6,7 +6,7 @@ everything after them looks at one block.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from itertools import takewhile
 from typing import TYPE_CHECKING
 
 from claudeproxy.attribution.identity import CLAUDE_CODE, identify
@@ -21,21 +21,16 @@ if TYPE_CHECKING:
 
     from claudeproxy.attribution.identity import Hints
     from claudeproxy.attribution.views import BlockView, ToolUse
-    from claudeproxy.model import Identity
+    from claudeproxy.model import AgentCall, Evidence, Identity
     from claudeproxy.sansio.messages import BlockSpan, RequestLayout
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PriorBlock:
-    """One block of the conversation that a stateful thread continues, as `history` hands it over."""
-
-    section: Section
-    role: str
-    raw: bytes
-
-
 def identify_request(
-    cut: RequestLayout, views: Sequence[BlockView], hints: Hints, strings: Mapping[str, str]
+    cut: RequestLayout,
+    views: Sequence[BlockView],
+    hints: Hints,
+    strings: Mapping[str, str],
+    evidence: Evidence | None = None,
 ) -> Identity:
     """Return who sent the request: what `identity` makes of the hints, and of what the body shows."""
     system = [view.words for block, view in zip(cut.blocks, views, strict=True) if block.section is Section.SYSTEM]
@@ -43,6 +38,14 @@ def identify_request(
     claude_code = hints.client()[0] == CLAUDE_CODE or any(
         text.startswith(BILLING_HEADER) or is_identity(text) for text in system
     )
+
+    def started_by(session_id: str) -> AgentCall | None:
+        prompt = _first_prompt(cut.blocks, views)
+        call = evidence.agent_call(session_id, prompt) if evidence is not None and prompt else None
+        if call is None or any(view.use is not None and view.use.id == call.id for view in views):
+            return None  # whoever holds the call made it: its prompt repeats words of this conversation's own
+        return call
+
     return identify(
         hints,
         strings,
@@ -53,7 +56,29 @@ def identify_request(
         counts_only=all(member.key != "max_tokens" for member in cut.members),
         compacts=bool(cut.blocks) and is_compaction_request(cut.blocks[-1].role, views[-1].words),
         project=_project(cut.blocks, views) if claude_code else None,
+        begins_prompt=_begins_prompt(cut.blocks, views),
+        started_by=started_by,
     )
+
+
+def _first_prompt(blocks: Sequence[BlockSpan], views: Sequence[BlockView]) -> str:
+    """Return the last plain text before the first answer: what a subagent was asked (wire.md, 3.2)."""
+    inside = [(b, v) for b, v in zip(blocks, views, strict=True) if b.section is Section.MESSAGES]
+    opening = takewhile(lambda pair: pair[0].role != "assistant", inside)
+    first = [view for block, view in opening if block.role == "user"]  # 2.1.100 has a list of tools before it
+    return next((view.words for view in reversed(first) if view.words and not view.is_reminder), "")
+
+
+def _begins_prompt(blocks: Sequence[BlockSpan], views: Sequence[BlockView]) -> bool:
+    """Tell whether what stands behind the last answer is a prompt: it answers no tool call."""
+    said = False
+    for block, view in zip(reversed(blocks), reversed(views), strict=True):
+        if block.section is not Section.MESSAGES or block.role == "assistant":
+            break
+        if view.answers is not None:
+            return False
+        said = said or block.role == "user"
+    return said
 
 
 def _is_bare(blocks: Sequence[BlockSpan], views: Sequence[BlockView]) -> bool:
@@ -71,17 +96,10 @@ def _project(blocks: Sequence[BlockSpan], views: Sequence[BlockView]) -> str | N
 
 
 def gather_facts(
-    blocks: Sequence[BlockSpan],
-    views: Sequence[BlockView],
-    earlier: Sequence[tuple[PriorBlock, BlockView]],
-    identity: Identity,
+    blocks: Sequence[BlockSpan], views: Sequence[BlockView], identity: Identity
 ) -> tuple[dict[str, ToolUse], Scene]:
-    """Return the conversation's tool calls by id, and the scene.
-
-    `earlier` is what the request continues: its blocks, read.
-    """
-    placed = [(block.section, block.role, view) for block, view in earlier]
-    placed += [(block.section, block.role, view) for block, view in zip(blocks, views, strict=True)]
+    """Return the conversation's tool calls by id, and the scene."""
+    placed = [(block.section, block.role, view) for block, view in zip(blocks, views, strict=True)]
     uses: dict[str, ToolUse] = {}
     tools: set[str] = set()
     named: set[str] = set()

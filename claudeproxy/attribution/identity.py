@@ -18,9 +18,9 @@ from claudeproxy.sansio.jsonstrings import decode_string
 from claudeproxy.sansio.messages import BILLING_HEADER
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
-    from claudeproxy.model import RawHeaders
+    from claudeproxy.model import AgentCall, RawHeaders
     from claudeproxy.sansio.jsonspans import Member
 
 MAX_HINT = 512
@@ -70,8 +70,14 @@ def body_strings(body: bytes, members: Mapping[str, Member]) -> dict[str, str]:
     for outer, inner in (("metadata", "user_id"), ("diagnostics", "previous_message_id")):
         found[inner] = _string(body, _inner(body, members.get(outer)).get(inner))
     thread = _inner(body, members.get("thread"))
+    found["thread"] = _string(body, thread.get("type"))
     found["previous_message_id"] = _string(body, thread.get("previous_message_id")) or found["previous_message_id"]
     return {key: value for key, value in found.items() if value}
+
+
+def continues_thread(strings: Mapping[str, str]) -> bool:
+    """Tell whether the request sends only what is new of a stateful thread."""
+    return strings.get("thread") == "continue"
 
 
 def identify(
@@ -85,6 +91,8 @@ def identify(
     counts_only: bool,
     compacts: bool,
     project: str | None,
+    begins_prompt: bool,
+    started_by: Callable[[str], AgentCall | None],
 ) -> Identity:
     """Put together what the request says about its sender.
 
@@ -93,6 +101,7 @@ def identify(
     :param bare: one message, and no reminder in it.
     :param counts_only: the body has no `max_tokens`, which only ``count_tokens`` may leave out.
     :param compacts: the last text is the client's own request for a summary.
+    :param started_by: gives the call in a session that started this request's agent, where one is known.
     """
     billing = billing_fields(system_texts)
     client, version = hints.client()
@@ -100,17 +109,22 @@ def identify(
         client = CLAUDE_CODE
         version = ".".join(billing.get("cc_version", version or "").split(".")[:3]) or None
     agent_id = hints.get("x-claude-code-agent-id")
-    subagent = (
-        agent_id is not None
-        or billing.get("cc_is_subagent") == "true"
-        or any(_SUBAGENT_NOTES in text for text in system_texts)
-    )
+    agent_type = hints.get("x-claude-code-agent-type")
+    session_id = hints.get("x-claude-code-session-id") or _session_of(strings.get("user_id"))
+    marked = agent_id is not None or billing.get("cc_is_subagent") == "true"
+    call = None
+    if claude_code and session_id is not None and (marked or not marks_subagents(version)):
+        call = started_by(session_id)
+    if call is not None and agent_type in {None, "custom"}:  # the header does not say which of the user's agents
+        agent_type = call.agent_type or "general-purpose"
+    subagent = marked or call is not None or any(_SUBAGENT_NOTES in text for text in system_texts)
     side_call = _is_side_call(system_texts, has_tools=has_tools, bare=bare)
     return Identity(
-        session_id=hints.get("x-claude-code-session-id") or _session_of(strings.get("user_id")),
-        agent_id=agent_id,
-        parent_agent_id=hints.get("x-claude-code-parent-agent-id"),
-        agent_type=hints.get("x-claude-code-agent-type") or ("unknown" if subagent else None),
+        session_id=session_id,
+        agent_id=agent_id or (call.id if call is not None else None),
+        parent_agent_id=hints.get("x-claude-code-parent-agent-id")
+        or (call.parent_agent_id if call is not None else None),
+        agent_type=agent_type or ("unknown" if subagent else None),
         request_class=_stated_class(hints)
         or _inferred_class(
             claude_code=claude_code,
@@ -125,6 +139,9 @@ def identify(
         model=strings.get("model"),
         project=project,
         previous_message_id=strings.get("previous_message_id"),
+        thread=_sane(strings.get("thread")),
+        retry_count=_small_number(hints.get("x-stainless-retry-count")),
+        begins_prompt=begins_prompt,
     )
 
 
@@ -175,6 +192,10 @@ def _session_of(user_id: str | None) -> str | None:
         return None
     session = value.get("session_id") if isinstance(value, dict) else None
     return _sane(session) if isinstance(session, str) else None
+
+
+def _small_number(value: str | None) -> int:
+    return int(value) if value is not None and value.isdecimal() and len(value) <= 4 else 0
 
 
 def _sane(value: str | None) -> str | None:

@@ -25,6 +25,7 @@ _SCOPES = {
     "user's private project instructions, not checked in": (2, "local"),
     "user's auto-memory, persists across conversations": (3, "auto"),
 }
+_PROJECT = frozenset({"project", "local"})
 _IMPORT = re.compile(r"(?:^|(?<=\s))@((?:\\ |[^\s`])+)")
 
 
@@ -34,6 +35,7 @@ def divide_memory(text: str, start: int, end: int, claim: Claim, scene: Scene, p
     genuine: list[tuple[int, str, str]] = []
     rank = 0
     seen: set[str] = set()
+    line: list[str] = []  # folders of the project's own files
     for match in _ENTRY.finditer(text, start, end):
         path, kind = match["path"], match["kind"] or ""
         if genuine and text[match.start() - 2 : match.start()] != "\n\n":
@@ -41,8 +43,11 @@ def divide_memory(text: str, start: int, end: int, claim: Claim, scene: Scene, p
         entry_rank, scope = _scope_of(kind)
         if genuine and (scope is None or entry_rank < rank or path in seen):
             continue
-        if genuine and not _plausible(path, scope or "", scene.cwd, text[genuine[0][0] : match.start()]):
+        before = text[genuine[0][0] : match.start()] if genuine else ""
+        if genuine and not (_in_line(path, scope, scene.cwd, line) or _is_imported(path, before)):
             continue
+        if scope in _PROJECT and _in_line(path, scope, scene.cwd, line):
+            line.append(memory_folder(path))
         genuine.append((match.start(), path, scope or "unknown"))
         seen.add(path)
         rank = max(rank, entry_rank)
@@ -64,12 +69,20 @@ def _scope_of(kind: str) -> tuple[int, str | None]:
     return 0, None
 
 
-def _plausible(path: str, scope: str, cwd: str | None, before: str) -> bool:
-    if scope in {"auto", "user"} or cwd is None or not _absolute(path):
+def _in_line(path: str, scope: str | None, cwd: str | None, line: list[str]) -> bool:
+    """Tell whether a file of that scope can lie there: a project's in or above the working directory.
+
+    Where nothing names the working directory: the project's files lie on one line from the root down.
+    """
+    if scope not in _PROJECT or not _absolute(path):
         return True
-    home = _folder(path)
-    if _within(cwd, home):
-        return True
+    home = memory_folder(path)
+    if cwd is not None:
+        return _within(cwd, home)
+    return all(_within(folder, home) or _within(home, folder) for folder in line)
+
+
+def _is_imported(path: str, before: str) -> bool:
     return any(_imports(path, found) for found in _IMPORT.findall(before))
 
 
@@ -77,7 +90,7 @@ def _absolute(path: str) -> bool:
     return path.startswith("/") or path[1:3] in {":\\", ":/"}
 
 
-def _folder(path: str) -> str:
+def memory_folder(path: str) -> str:
     """Return the folder that a memory file speaks for: ``/p/.claude/rules/x.md`` speaks for ``/p``."""
     parts = path.replace("\\", "/").split("/")
     if ".claude" in parts:

@@ -15,7 +15,9 @@ from typing import TYPE_CHECKING
 from claudeproxy.model import Source, SourceType
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping
+    from collections.abc import Collection, Iterable, Iterator, Mapping
+
+    from claudeproxy.attribution.rules import Rule
 
 PREFIX = "mcp__"
 _PLUGIN = "plugin_"
@@ -35,11 +37,18 @@ def extract_mcp_server_name(tool_name: str, known_servers: Collection[str] = ())
     if not tool_name.startswith(PREFIX):
         return None
     rest = tool_name[len(PREFIX) :]
-    fitting = [server for server in known_servers if rest.startswith(f"{server}__")]
-    if fitting:
-        return max(fitting, key=len)
+    for server in _possible_servers(rest):  # a look-up each, however many are known
+        if server in known_servers:
+            return server
     server, separator, _tool = rest.partition("__")
     return server if separator and server else None
+
+
+def _possible_servers(rest: str) -> Iterator[str]:
+    """All that stands before a ``__``, the longest first."""
+    end = len(rest)
+    while (end := rest.rfind("__", 0, end + 1)) >= 0:
+        yield rest[:end]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,6 +62,7 @@ class Servers:
     known: frozenset[str] = frozenset()
     plugins: frozenset[tuple[str, tuple[str, str]]] = frozenset()
     aggregators: frozenset[str] = frozenset()
+    rules: tuple[Rule, ...] = field(default=(), compare=False, repr=False)  # a user's, for tools' names
     _sources: dict[str, Source] = field(default_factory=dict, compare=False, repr=False)
 
     def source(self, server: str) -> Source:
@@ -61,8 +71,21 @@ class Servers:
             self._sources[server] = self._make(server)
         return self._sources[server]
 
+    def written(self, name: str) -> Source:
+        """Return the source for a server by its name as configured: ``plugin:PLUGIN:SERVER`` says whose it is."""
+        parts = name.split(":")
+        if len(parts) == 3 and parts[0] == "plugin" and all(parts):
+            return Source(type=SourceType.MCP_SERVER, name=parts[2], plugin=parts[1])
+        return self.source(normalize_server(name))
+
     def tool_source(self, tool_name: str) -> Source | None:
-        """Return the server that a tool belongs to, seen through an aggregator; None for a built-in tool."""
+        """Return the server that a tool belongs to, seen through an aggregator; None for a built-in tool.
+
+        A user's rule for the name comes before all else, and may say anything.
+        """
+        for rule in self.rules:
+            if (match := rule.matches(tool_name)) is not None:
+                return rule.source(match)
         server = extract_mcp_server_name(tool_name, self.known)
         if server is None:
             return None
@@ -90,7 +113,7 @@ def gather_servers(tools: Iterable[str], named: Iterable[str]) -> Servers:
     names = {name for name in tools if name.startswith(PREFIX)}
     certain = {name[len(PREFIX) : -3] for name in names if name.endswith("__*")}
     spelled = {normalize_server(name): name for name in named}
-    certain |= {server for server in spelled if any(tool.startswith(f"{PREFIX}{server}__") for tool in names)}
+    certain |= {server for name in names for server in _possible_servers(name[len(PREFIX) :]) if server in spelled}
     by_server: dict[str, list[str]] = {}
     for name in sorted(names):
         server = extract_mcp_server_name(name, certain)

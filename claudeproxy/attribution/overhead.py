@@ -12,6 +12,8 @@ from claudeproxy.attribution.names import OVERHEAD
 from claudeproxy.model import Segment, Source, SourceType
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from claudeproxy.sansio.messages import RequestLayout
 
 PROMPT_PARAMETERS = frozenset({"output_config", "output_format", "tool_choice"})  # these become prompt text
@@ -26,10 +28,14 @@ def uncut(body: bytes) -> tuple[Segment, ...]:
     return (_segment(OVERHEAD, "unparsed", "$", 0, len(body), "overhead.unparsed", text),)
 
 
-def cut_overhead(body: bytes, cut: RequestLayout) -> tuple[Segment, ...]:
-    """Return segments that tile everything between the blocks, in the order of the bytes."""
+def cut_overhead(body: bytes, cut: RequestLayout, known: Sequence[Segment] = ()) -> tuple[Segment, ...]:
+    """Return segments that tile everything between the blocks, in the order of the bytes.
+
+    `known` are segments of overhead deeper inside (a batch's requests have parameters of their own).
+    """
     blocks = sorted((block.start, block.end) for block in cut.blocks)
     marks: list[tuple[int, int, Segment | None]] = [(start, end, None) for start, end in blocks]
+    marks += [(segment.byte_start, segment.byte_end, segment) for segment in known]
     for member in cut.members:
         if member.key in _SECTIONS and any(member.start <= start < member.end for start, _end in blocks[:1] + blocks):
             continue

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from claudeproxy.attribution.containers import known_prompt_server
 from claudeproxy.attribution.names import USER, agent_source, command_source, framework, skill_source
 from claudeproxy.attribution.scene import Place, Role, Scene
+from claudeproxy.attribution.shapes import has_failed
 from claudeproxy.attribution.views import string_member
 from claudeproxy.model import Source, SourceType
 from claudeproxy.sansio.jsonspans import JSONSpanError, object_members
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
     from claudeproxy.attribution.views import BlockView, ToolUse
 
+SIDE_CALL = "side-call.prompt"
 SKILL_BASE = "Base directory for this skill: "
 _COMMAND = re.compile(
     r"\s*(?:<command-message>(?P<message>[^<\n]*)</command-message>\s*)?<command-name>/?(?P<name>[^<\n]+)</command-name>"
@@ -36,13 +38,25 @@ _INTERRUPTED = re.compile(r"\[Request interrupted by user(?: for tool use)?\]\s*
 _STOP_HOOK = re.compile(r"Stop hook feedback:\n")
 _ENFORCE = re.compile(r"\[structured-output-enforce\] You MUST call")
 _IMAGE = re.compile(r"\[Image: source: (?P<path>[^\n]+)\]\s*\Z")
+_FEEDBACK = re.compile(r"(?P<tool>[\w-]+) operation feedback:\n- ")  # 1.x, behind the result
+_HOOK_TAG = re.compile(
+    r"<(?P<event>session-start|user-prompt-submit|(?:pre|post)-tool-use|pre-compact)-hook>.*</(?P=event)-hook>\s*\Z",
+    re.DOTALL,
+)
 _ATTACHMENTS = frozenset({"image", "document", "container_upload", "search_result", "file"})
+WARM_UP = "Warmup"  # 2.0: fills the cache for agents that nobody called yet
 COMPACT_MINIMUM = 1500  # characters: the client's instruction is four times as long; a quotation of its start is not
 
 
 def is_compaction_request(role: str, text: str) -> bool:
     """Tell whether a request's last text is the client's own instruction to summarize the conversation."""
     return role == "user" and text.startswith(_COMPACT) and len(text) >= COMPACT_MINIMUM
+
+
+def tagged_hook(text: str, scene: Scene) -> str | None:
+    """Return the event of a hook whose output 1.x wraps in a tag of its own, as ``SessionStart``; None for others."""
+    found = _HOOK_TAG.match(text) if (scene.version or "").startswith("1.") else None
+    return "".join(map(str.capitalize, found["event"].split("-"))) if found else None
 
 
 class PromptReader:
@@ -56,12 +70,16 @@ class PromptReader:
         *,
         first: bool,
         request_class: str | None,
+        prompted: bool = False,
     ) -> None:
         self._views = views
         self._scene = scene
         self._first = first
         self._request_class = request_class
-        self._skills = [use.skill for use in answered if use.name == "Skill" and use.skill]
+        self._answered = answered
+        self._prompted = prompted  # the prompt is known already: it looks like a reminder
+        failed = {view.answers for view in views if view.answers is not None and has_failed(view)}
+        self._skills = [use.skill for use in answered if use.name == "Skill" and use.skill and use.id not in failed]
         self._searched = any(use.name == "ToolSearch" for use in answered)
         self._texts = [number for number, view in enumerate(views) if view.text is not None and not view.is_reminder]
         self._bodies = self._command_bodies() | self._skill_bodies() if scene.claude_code else {}
@@ -84,6 +102,14 @@ class PromptReader:
             return _whole(source, "body", "compaction.summary")
         if text.startswith(_COMPACT) and self._is_compaction(number, text):
             return _whole(framework("compaction request"), "instructions", "compaction.request")
+        if (event := tagged_hook(text, self._scene)) is not None and self._has_prompt():
+            tools = {use.name for use in self._answered} if event.endswith("ToolUse") else set()
+            name = f"{event}:{tools.pop()}" if len(tools) == 1 else event
+            return _whole(Source(type=SourceType.HOOK, name=name), "body", "hook.tag", 0.9)
+        feedback = _FEEDBACK.match(text)
+        if feedback and feedback["tool"] in {use.name for use in self._answered}:
+            source = Source(type=SourceType.HOOK, name=f"PostToolUse:{feedback['tool']}")
+            return _whole(source, "body", "hook.feedback", 0.8)
         if _INTERRUPTED.match(text):
             return _whole(framework("interruption"), "notice", "interrupted", 0.9)
         if _STOP_HOOK.match(text):
@@ -98,6 +124,11 @@ class PromptReader:
             return _whole(source, "mention", "attachment.image")
         return None
 
+    def _has_prompt(self) -> bool:
+        """Tell whether the message says anything besides hooks' outputs: what a person typed, or results."""
+        texts = (self._views[number].words for number in self._texts)
+        return self._prompted or bool(self._answered) or any(tagged_hook(text, self._scene) is None for text in texts)
+
     def _is_compaction(self, number: int, text: str) -> bool:
         if self._request_class is not None:
             return self._request_class == "compaction"
@@ -105,9 +136,15 @@ class PromptReader:
 
     def _own_words(self, number: int) -> Place:
         if self._scene.auxiliary:
-            return _whole(framework("side call"), "prompt", "side-call.prompt", 0.7)
+            return _whole(framework("side call"), "prompt", SIDE_CALL, 0.7)
+        if self._scene.agent is not None and self._first and self._views[number].words == WARM_UP:
+            return _whole(framework("warm-up"), "prompt", "agent.warm-up", 0.8)
         if self._scene.agent is not None:  # later messages come from the parent too, but people can talk to agents
             given = self._first and number == self._texts[-1]
+            if given and self._views[number].words.startswith(SKILL_BASE):  # a skill with a context of its own
+                folder = self._skill_folder(number)
+                name = folder.rpartition("/")[2]
+                return _whole(skill_source(name), "body", "skill.fork", 0.9, evidence=folder)
             return _whole(agent_source(self._scene.agent), "prompt", "agent.prompt", 1.0 if given else 0.7)
         return _prompt()
 
@@ -157,7 +194,7 @@ class PromptReader:
         waiting = list(self._skills)
         based = [number for number in self._texts if self._views[number].words.startswith(SKILL_BASE)]
         for number in based:
-            folder = self._views[number].words[len(SKILL_BASE) :].split("\n", 1)[0].replace("\\", "/").rstrip("/")
+            folder = self._skill_folder(number)
             name = next((name for name in waiting if name.split(":")[-1] == folder.rpartition("/")[2]), None)
             if name is None and waiting:
                 name = waiting[0]
@@ -171,6 +208,11 @@ class PromptReader:
                 if text != "Tool loaded." and not _INTERRUPTED.match(text):
                     places[number] = _whole(skill_source(waiting.pop(0)), "body", "skill.body", 0.8)
         return places
+
+    def _skill_folder(self, number: int) -> str:
+        """Return the folder that a skill's body names in its first line."""
+        first = self._views[number].words[len(SKILL_BASE) :].split("\n", 1)[0]
+        return first.replace("\\", "/").rstrip("/")
 
     def _other_place(self, number: int, view: BlockView) -> Place:
         if view.type in _ATTACHMENTS:

@@ -12,7 +12,8 @@ alone; the tests read both from the rows. Ranks, as the client joins items:
 from __future__ import annotations
 
 from claudeproxy.attribution.rules import RuleSet
+from claudeproxy.attribution.rules_files import FILES
 from claudeproxy.attribution.rules_session import SESSION
-from claudeproxy.attribution.rules_turns import FILES, HOOKS, REMINDERS
+from claudeproxy.attribution.rules_turns import HOOKS, REMINDERS
 
 DEFAULT = RuleSet((*HOOKS, *SESSION, *REMINDERS, *FILES))

@@ -51,6 +51,8 @@ class Place:
     evidence: str | None = None
     confidence: float = 1.0
     mention: str | None = None  # path of the file mention that this reminder goes on with
+    notified: tuple[tuple[str, Source], ...] = ()  # calls that a notification here tells about, by id
     turn_tools: frozenset[str] = frozenset()  # names of the tools whose results stand in this message
     turn_paths: frozenset[str] = frozenset()  # and the files that they were called for
+    apart: bool = False  # the reminders of this message's hooks stand in blocks of their own, so none is glued
     spoken: bool = False  # not Claude Code's: role:system text is the application's own

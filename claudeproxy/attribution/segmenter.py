@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from itertools import islice, product
 from typing import TYPE_CHECKING
 
-from claudeproxy.attribution.containers import DIVIDERS
+from claudeproxy.attribution.containers import DIVIDERS, divide_resources
+from claudeproxy.attribution.memory import memory_folder
 from claudeproxy.attribution.names import framework
 from claudeproxy.attribution.spans import NOBODY, Claim, Span, cover
 from claudeproxy.attribution.views import REMINDER_CLOSE, REMINDER_OPEN
@@ -72,7 +73,7 @@ def split_result(text: str, claim: Claim, rules: RuleSet, scene: Scene, place: P
 
     A tool may print whatever it likes, reminders too. So only what stands at the very end counts, and only items that
     the client is known to glue there and that fit: a hook of a tool called in this turn, a memory file above a file
-    that was read.
+    that was read. An output that ends in a perfect copy of what the client would add here cannot be told from it.
     """
     end = len(text)
     glued: list[Span] = []
@@ -86,6 +87,8 @@ def split_result(text: str, claim: Claim, rules: RuleSet, scene: Scene, place: P
         glued += [Span(begin, begin + lead, WRAPPER)]
         glued += [Span(span.start + begin + lead, span.end + begin + lead, span.claim) for span in inner]
         end = begin
+    if place.evidence == "ListMcpResourcesTool":
+        glued += divide_resources(text[:end], claim, scene)
     return cover(glued, 0, len(text), claim)
 
 
@@ -114,9 +117,9 @@ def _fits(text: str, at: int, rules: RuleSet, place: Place) -> bool:
         return False
     rule, match = found
     if rule.id == "hook.tool":
-        return match["matcher"] in place.turn_tools
+        return match["matcher"] in place.turn_tools and not place.apart
     if rule.id == "memory.nested":
-        folder = match["path"].replace("\\", "/").rpartition("/")[0]
+        folder = memory_folder(match["path"])
         return any(path.replace("\\", "/").startswith(f"{folder}/") for path in place.turn_paths)
     return True
 

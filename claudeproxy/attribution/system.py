@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from dataclasses import replace
 from enum import Enum, auto
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -31,7 +32,8 @@ IDENTITIES = (
     "You are Claude Code, Anthropic's official CLI for Claude",
     "You are a Claude agent, built on Anthropic's Claude Agent SDK.",
 )
-SHORT = 20  # paragraphs below this length have no fingerprint: they go with their neighbours
+SHORT = 20  # paragraphs below this length have no fingerprint
+_SHORT_OWN = frozenset({"Examples:"})  # those of the client's own that are no headings (measured, 1.0 to 2.1)
 
 _GIT = re.compile(r"(?:\A|(?<=\n))gitStatus: This is the git status at the start of the conversation\.")
 _VARIABLE = (  # paragraphs of the client's own that differ from project to project, with the part they belong to
@@ -43,6 +45,7 @@ _VARIABLE = (  # paragraphs of the client's own that differ from project to proj
     (re.compile(r"<total_tokens>\d+ tokens left</total_tokens>\Z"), "token budget"),
     (re.compile(r"You can use the following tools without requiring user approval: "), "tool approval"),
     (re.compile(r"# Scratchpad Directory\n"), "scratchpad"),
+    (re.compile(r"Notes:\n- "), "agent notes"),
 )
 _OUTPUT_STYLE = re.compile(r"# Output Style: [^\n]+\n")
 _SERVERS = re.compile(r"# MCP Server Instructions\Z")
@@ -57,6 +60,7 @@ class _Verdict(Enum):
     OUTPUT_STYLE = auto()
     SERVERS = auto()
     INTRODUCTION = auto()
+    HEADING = auto()  # a short one
     SHORT = auto()
     UNKNOWN = auto()
 
@@ -81,7 +85,7 @@ def split_system(text: str, scene: Scene, fingerprints: Fingerprints) -> list[Sp
     if is_identity(text):
         return cover([], 0, len(text), _framework("identity", "system.identity"))
     git = _git_start(text)
-    spans = _Reader(scene, fingerprints).read(text[:git])
+    spans = _Reader(scene, fingerprints).read(text[:git], appended=_is_appended(text, git, scene.version))
     if git < len(text):
         spans.append(Span(git, len(text), _framework("git status", "system.git", "text")))
     return cover(spans, 0, len(text))
@@ -91,6 +95,17 @@ def _git_start(text: str) -> int:
     """Return where git status begins: the last thing in the prompt of clients that keep it there."""
     found = list(_GIT.finditer(text))
     return found[-1].start() if found else len(text)
+
+
+def _is_appended(text: str, git: int, version: str | None) -> bool:
+    """Tell whether ``--append-system-prompt`` text ends the prompt, or stands before git status where that ends it.
+
+    Versions 1.0 and 2.0 join it with one line break on either side; their own sections end with one more (measured,
+    with git and without). Later ones put it behind their own paragraphs, where it is known by what it is not.
+    """
+    if git < len(text):
+        return text[:git].endswith("\n") and not text[:git].endswith("\n\n")
+    return (version or "").startswith(("1.", "2.0.")) and not text.endswith("\n")
 
 
 def _framework(name: str, rule: str, kind: str = "instructions", confidence: float = 1.0) -> Claim:
@@ -106,8 +121,11 @@ class _Reader:
         self._anyhow = self._known if self._known is not None else frozenset().union(*fingerprints.values())
         self._part = "system prompt"
 
-    def read(self, text: str) -> list[Span]:
-        """Return spans for the paragraphs, each with the blank lines after it."""
+    def read(self, text: str, *, appended: bool) -> list[Span]:
+        """Return spans for the paragraphs, each with the blank lines after it.
+
+        :param appended: the user's own text stands at the end.
+        """
         found = list(_paragraphs(text))
         judged = [self._judge(paragraph) for _start, _end, paragraph in found]
         spans: list[Span] = []
@@ -117,7 +135,8 @@ class _Reader:
             if judged[number] in {_Verdict.OUTPUT_STYLE, _Verdict.SERVERS}:
                 stop = _container_end(judged, number)
                 end = found[stop - 1][1]
-                spans += self._container(text, start, end, judged[number])
+                entries = self._container(text, start, end, judged[number])
+                spans += self._without_tail(text, entries) if appended and stop == len(found) else entries
                 number = stop
             else:
                 spans.append(Span(start, end, self._claim(paragraph, judged, number, spans)))
@@ -135,7 +154,7 @@ class _Reader:
         if any(pattern.match(paragraph) for pattern, _part in _VARIABLE):
             return _Verdict.FRAMEWORK
         if len(paragraph) < SHORT:
-            return _Verdict.SHORT
+            return _Verdict.HEADING if _HEADING.match(paragraph) else _Verdict.SHORT
         return _Verdict.FRAMEWORK if fingerprint(paragraph) in self._anyhow else _Verdict.UNKNOWN
 
     def _container(self, text: str, start: int, end: int, verdict: _Verdict) -> list[Span]:
@@ -147,7 +166,7 @@ class _Reader:
 
     def _claim(self, paragraph: str, judged: list[_Verdict], number: int, before: list[Span]) -> Claim:
         verdict = judged[number]
-        if verdict is _Verdict.SHORT:
+        if verdict in {_Verdict.HEADING, _Verdict.SHORT}:
             return self._short(paragraph, judged, number, before)
         if verdict is not _Verdict.FRAMEWORK:
             return self._foreign()
@@ -159,19 +178,32 @@ class _Reader:
         return _framework(self._part, "system.fingerprint")
 
     def _short(self, paragraph: str, judged: list[_Verdict], number: int, before: list[Span]) -> Claim:
-        """A short heading goes with what follows it, any other short paragraph with what stands before it.
-
-        At the very end a short paragraph is foreign: that is where the client puts appended text.
-        """
-        following = next((verdict for verdict in judged[number + 1 :] if verdict is not _Verdict.SHORT), None)
-        if following is None:
-            return self._foreign()
-        if not paragraph or not _HEADING.match(paragraph):
+        """A short heading goes with what it heads. Other short paragraphs are foreign but for a few."""
+        if not paragraph:
             return before[-1].claim if before else _framework(self._part, "system.heading", confidence=0.9)
-        if following in {_Verdict.UNKNOWN, _Verdict.INTRODUCTION}:
+        if judged[number] is _Verdict.SHORT:
+            own = paragraph in _SHORT_OWN and number > 0 and judged[number - 1] is _Verdict.FRAMEWORK
+            return _framework(self._part, "system.short", confidence=0.9) if own else self._foreign()
+        heads = next((verdict for verdict in judged[number + 1 :] if verdict is not _Verdict.HEADING), None)
+        if heads in {None, _Verdict.UNKNOWN, _Verdict.INTRODUCTION, _Verdict.SHORT}:
             return self._foreign()
         self._enter(paragraph)
         return _framework(self._part, "system.heading", confidence=0.9)
+
+    def _without_tail(self, text: str, entries: list[Span]) -> list[Span]:
+        """Give the end of a container to the user, whose appended text follows it without any mark.
+
+        The first paragraph is certainly the container's and the last the user's. Where one ends and the other begins
+        is written nowhere in the request, so what lies between them is left unclassified.
+        """
+        *first, last = entries
+        parts = [(last.start + low, last.start + high) for low, high, _ in _paragraphs(text[last.start : last.end])]
+        if len(parts) < 2:
+            return entries
+        undecided = Claim(source=UNCLASSIFIED, kind="instructions", rule="system.undecided", confidence=0.5)
+        own = replace(last.claim, confidence=0.9)
+        spans = [Span(parts[0][0], parts[0][1], own), Span(parts[1][0], parts[-1][0], undecided)]
+        return [*first, *spans[: len(parts) - 1], Span(*parts[-1], self._foreign())]
 
     def _enter(self, paragraph: str) -> None:
         heading = _HEADING.match(paragraph)
@@ -181,10 +213,13 @@ class _Reader:
     def _foreign(self) -> Claim:
         if self._scene.auxiliary:
             return _framework("side call", "side-call.system", confidence=0.8)
+        if self._scene.agent is not None:
+            sure = 1.0 if self._known is not None else 0.7
+            return Claim(
+                source=agent_source(self._scene.agent), kind="instructions", rule="system.agent", confidence=sure
+            )
         if self._known is None:
             return Claim(source=UNCLASSIFIED, kind="instructions", rule="system.unknown-version", confidence=0.5)
-        if self._scene.agent is not None:
-            return Claim(source=agent_source(self._scene.agent), kind="instructions", rule="system.agent")
         return Claim(source=USER, kind="instructions", rule="system.custom", confidence=0.95)
 
 

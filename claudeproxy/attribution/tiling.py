@@ -41,10 +41,11 @@ class Tiler:
             self._add(span.claim, path, begin, finish, words, span.start, span.end)
             begin = finish
 
-    def value(self, path: str, start: int, end: int, claim: Claim) -> None:
-        """Add a value of any JSON type as one segment."""
+    def value(self, path: str, start: int, end: int, claim: Claim, *, counted: bool = True) -> None:
+        """Add a value of any JSON type as one segment. What is not `counted` never becomes prompt: no text is kept."""
         self._fill(start)
-        self._add(claim, path, start, end, self.raw[start:end].decode("utf-8", "surrogateescape"), None, None)
+        words = self.raw[start:end].decode("utf-8", "surrogateescape") if counted else ""
+        self._add(claim, path, start, end, words, None, None)
 
     def finish(self) -> tuple[Segment, ...]:
         """Return the segments; what is left is structure."""

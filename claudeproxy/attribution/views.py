@@ -21,6 +21,10 @@ REMINDER_OPEN = "<system-reminder>"
 REMINDER_CLOSE = "</system-reminder>"
 MAX_NAME = 400  # longer names and paths than this are not believed
 
+# Claude Code's own tools that reach into a server; another client's tool may well have an argument named `server`.
+_RESOURCE_TOOLS = frozenset({"ListMcpResourcesTool", "ReadMcpResourceTool", "ReadMcpResourceDirTool"})
+# Calls of the API's code execution are named by what runs, its definition by the tool: one source.
+_PARTS = {"bash_code_execution": "code_execution", "text_editor_code_execution": "code_execution"}
 _MCP_LINE = re.compile(r"^(mcp__[^\s(]+)(?: \(\d+\))?$", re.MULTILINE)
 _HEADING = re.compile(r"^## ([^\n]{1,200})$", re.MULTILINE)
 _CWD = re.compile(
@@ -39,6 +43,15 @@ class ToolUse:
     agent: str | None = None  # Task, Agent: input.subagent_type
     path: str | None = None  # file tools: input.file_path
     server: str | None = None  # resource tools: input.server; connector blocks: server_name
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToolChange:
+    """What a ``tool_addition`` or ``tool_removal`` names: a tool, a server's tool, or a server's whole set."""
+
+    name: str | None
+    server: str | None
+    defines: bool  # it carries the definition
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,9 +104,10 @@ def read_block(raw: bytes, digest: bytes) -> BlockView:
             order=order,
             members=members,
             text=None,
-            use=_tool_use(raw, members) if kind.endswith("tool_use") else None,
+            use=_tool_use(raw, kind, members) if kind.endswith("tool_use") else None,
             answers=string_member(raw, members, "tool_use_id"),
             tool_name=string_member(raw, members, "name"),
+            tool_names=_changed_tools(raw, members) if kind in {"tool_addition", "tool_removal"} else (),
         )
     except JSONSpanError:
         return BlockView(raw=raw, digest=digest, type="", order=(), members={}, text=None)
@@ -108,6 +122,32 @@ def string_member(raw: bytes, members: Mapping[str, Member], key: str) -> str | 
         return decode_string(raw, member.start, member.end).text
     except JSONSpanError:
         return None
+
+
+def tool_change(raw: bytes, members: Mapping[str, Member]) -> ToolChange | None:
+    """Return what the `tool` of a tool change names, None when that cannot be read."""
+    tool = _inner(raw, members, "tool")
+    definition = _inner(raw, tool, "definition")
+    named = definition or tool
+    if not named:
+        return None
+    server = string_member(raw, named, "mcp_server_name") or string_member(raw, named, "server_name")
+    return ToolChange(name=string_member(raw, named, "name"), server=server, defines=bool(definition))
+
+
+def _changed_tools(raw: bytes, members: Mapping[str, Member]) -> tuple[str, ...]:
+    change = tool_change(raw, members)
+    return (change.name,) if change is not None and change.name is not None else ()
+
+
+def _inner(raw: bytes, members: Mapping[str, Member], key: str) -> dict[str, Member]:
+    member = members.get(key)
+    if member is None or raw[member.start] != ord("{"):
+        return {}
+    try:
+        return {inner.key: inner for inner in object_members(raw, member.start, member.end)}
+    except JSONSpanError:
+        return {}
 
 
 def _text_view(raw: bytes, digest: bytes, kind: str, order: tuple[Member, ...], text: JSONString) -> BlockView:
@@ -128,10 +168,12 @@ def _text_view(raw: bytes, digest: bytes, kind: str, order: tuple[Member, ...], 
     )
 
 
-def _tool_use(raw: bytes, members: Mapping[str, Member]) -> ToolUse | None:
+def _tool_use(raw: bytes, kind: str, members: Mapping[str, Member]) -> ToolUse | None:
     name, use_id = string_member(raw, members, "name"), string_member(raw, members, "id")
     if name is None or use_id is None:
         return None
+    if kind == "server_tool_use":
+        name = _PARTS.get(name, name)
     fields: dict[str, str] = {}
     member = members.get("input")
     if member is not None:
@@ -147,7 +189,8 @@ def _tool_use(raw: bytes, members: Mapping[str, Member]) -> ToolUse | None:
         skill=_name(fields.get("skill") or fields.get("command")),
         agent=_name(fields.get("subagent_type")),
         path=fields.get("file_path") or fields.get("notebook_path"),
-        server=string_member(raw, members, "server_name") or _name(fields.get("server")),
+        server=string_member(raw, members, "server_name")
+        or (_name(fields.get("server")) if name in _RESOURCE_TOOLS else None),
     )
 
 

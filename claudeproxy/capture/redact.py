@@ -40,7 +40,8 @@ _CREDENTIAL = re.compile(rb"\s*(?:bearer|basic|digest|negotiate|token)\s+\S", re
 _CHALLENGES = frozenset({b"www-authenticate", b"proxy-authenticate"})
 
 _URL_HEADERS = frozenset({b"location", b"content-location", b"referer", b"origin", b"refresh", b"link", b"uri"})
-_USER_INFO = re.compile(r"(?<=://)[^/?#@\s]*@|^[^/?#@\s]+:[^/?#@\s]*@")
+# No character can belong to two repetitions: a long value would else keep the relay busy for seconds.
+_USER_INFO = re.compile(r"(?<=://)[^/?#@\s]*@|^[^/?#@\s:]+:[^/?#@\s]*@")
 _PARAMETER = re.compile(r"(?P<lead>[?&;#])(?P<name>[^=&;#?\s]+)=(?P<value>[^&;#\s]+)")
 
 _API_KEY_HEADERS = (b"x-api-key", b"authorization")

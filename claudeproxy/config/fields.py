@@ -62,10 +62,16 @@ def _path(value: object) -> object:
     return Path(value).expanduser().absolute() if isinstance(value, str | Path) else value
 
 
+def _paths(value: object) -> object:
+    items = parse_list(value) if isinstance(value, str) else value
+    return [_path(item) for item in items] if isinstance(items, list | tuple) else items
+
+
 Size = Annotated[int, BeforeValidator(_size)]
 Hosts = Annotated[tuple[str, ...], BeforeValidator(_hosts)]
 AddressText = Annotated[str, BeforeValidator(_address)]
 FilePath = Annotated[Path, BeforeValidator(_path)]
+FilePaths = Annotated[tuple[Path, ...], BeforeValidator(_paths)]
 Texts = Annotated[tuple[str, ...], BeforeValidator(_texts)]
 AddressMap = Annotated[dict[str, str], BeforeValidator(_addresses)]
 UpstreamURL = Annotated[str, BeforeValidator(_upstream_url)]

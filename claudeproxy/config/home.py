@@ -37,6 +37,11 @@ class Home:
         return self.path / "captures.db"
 
     @property
+    def rules_file(self) -> Path:
+        """The person's own attribution rules, read when it exists."""
+        return self.path / "rules.yaml"
+
+    @property
     def journal(self) -> Path:
         """What relays have seen and the recorder has not stored yet: one directory a relay."""
         return self.path / "journal"
@@ -88,7 +93,13 @@ class Home:
 
 
 def find_home(flag: Path | None = None, environment: Mapping[str, str] | None = None) -> Home:
-    """The home: `flag`, else CLAUDEPROXY_HOME (not when empty), else ``~/.claude-proxy``; absolute, ``~`` expanded."""
+    """The home: `flag`, else CLAUDEPROXY_HOME (not when empty), else ``~/.claude-proxy``; absolute, ``~`` expanded.
+
+    Raises ConfigError where nothing says what ``~`` is: no HOME, and no entry for the user (as in some containers).
+    """
     environment = os.environ if environment is None else environment
     chosen = flag or environment.get(HOME_VARIABLE) or Path("~/.claude-proxy")
-    return Home(path=Path(chosen).expanduser().absolute())
+    try:
+        return Home(path=Path(chosen).expanduser().absolute())
+    except RuntimeError as error:
+        raise ConfigError(f"cannot tell what {chosen} is: set HOME, or give --home or {HOME_VARIABLE}.") from error

@@ -16,6 +16,7 @@ from claudeproxy.config.fields import (
     AddressMap,
     AddressText,
     FilePath,
+    FilePaths,
     Hosts,
     ProxyURL,
     Size,
@@ -84,6 +85,12 @@ class ClaudeProxyConfig(BaseSettings):
         (),
         description="Directories whose conversations are not to be recorded. "
         "Accepted, and not applied yet: everything is.",
+    )
+    rules_files: FilePaths = Field(
+        (), description="Your own attribution rules: YAML files or directories of them, after rules.yaml in home."
+    )
+    transcripts: FilePath | None = Field(
+        None, description="Where the client keeps its transcripts (~/.claude/projects), to name what rules do not know."
     )
     intercept_hosts: Hosts = Field(
         ("anthropic.com", "claude.ai", "claude.com"),
@@ -243,8 +250,6 @@ class ClaudeProxyConfig(BaseSettings):
             raise ValueError(f"bind_address and api_address are both {self.bind_address}: give them two ports")
         return self
 
-    # What follows from the keys.
-
     @property
     def paths(self) -> Home:
         """Every other path in home."""
@@ -285,7 +290,7 @@ class ClaudeProxyConfig(BaseSettings):
         if isinstance(value, SecretStr):
             return mask_url(value.get_secret_value()) if key == "upstream_proxy" else "****"
         if isinstance(value, tuple):
-            return list(value)
+            return [str(item) for item in value]
         return str(value) if isinstance(value, Path) else value
 
 

@@ -15,7 +15,9 @@ from __future__ import annotations
 
 from claudeproxy.model.context import (
     Accuracy,
+    AgentCall,
     BlockAttribution,
+    Evidence,
     Identity,
     RequestAttribution,
     Segment,
@@ -38,11 +40,13 @@ from claudeproxy.model.wire import (
 
 __all__ = [
     "Accuracy",
+    "AgentCall",
     "Answer",
     "BlockAttribution",
     "BodyKept",
     "Buffer",
     "EntryMode",
+    "Evidence",
     "ExchangeEnd",
     "ExchangeStart",
     "ExchangeTap",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -103,6 +103,30 @@ class Identity:
     model: str | None = None
     project: str | None = None  # the client's working directory
     previous_message_id: str | None = None
+    thread: str | None = None  # of a stateful thread: "create" or "continue", as the client says
+    retry_count: int = 0  # attempts before this one, where the client counts them
+    begins_prompt: bool = False  # the last turn is a new prompt, not answers to tool calls
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AgentCall:
+    """A tool call that started a subagent, as the answer that made it was seen."""
+
+    id: str  # of the tool_use
+    agent_type: str | None  # its subagent_type; None: it named none
+    parent_agent_id: str | None  # of the agent that made the call; None: the main conversation
+
+
+class Evidence(Protocol):
+    """What else is known about a request, asked for by `AttributionEngine.analyze_request`. Answers never raise."""
+
+    def agent_call(self, session_id: str, prompt: str) -> AgentCall | None:
+        """Return the call in this session that started an agent with exactly this prompt; the latest of several."""
+        ...
+
+    def injected(self, session_id: str, text: str) -> Source | None:
+        """Return the source of a text that this session's client says it injected; None when nobody says so."""
+        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,6 +136,7 @@ class RequestAttribution:
     blocks: Sequence[BlockAttribution]
     overhead: Sequence[Segment]  # bytes outside tools, system and messages, named by top-level key
     identity: Identity
+    context: bytes | None = None  # a continued thread's rebuilt body, which `blocks` refer to; None: the body as sent
 
     def segments(self) -> list[Segment]:
         """All segments in prompt order: tools, system, messages, then overhead."""

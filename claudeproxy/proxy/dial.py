@@ -84,6 +84,12 @@ class Dialer:
             raise UpstreamLoopError(
                 f"{host} port {port} is this proxy itself; if a hosts file leads it here, set upstream_addresses"
             )
+        if self._is_beyond_reach(host, port, stream):
+            await trio.aclose_forcefully(stream)
+            raise UpstreamError(
+                f"{host} port {port} is a service of the proxy's own machine, and other machines may use this proxy",
+                kind="forbidden",
+            )
         stream.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         return stream
 
@@ -93,10 +99,28 @@ class Dialer:
             ours, peer = stream.socket.getsockname()[0], stream.socket.getpeername()
         except OSError:  # reset already; the first use will say so
             return False
-        if (peer[0], peer[1]) in self.listening:
+        address = _unmapped(peer[0])
+        if (address, peer[1]) in self.listening:
             return True
-        here = peer[0] == ours or is_loopback(peer[0])
+        here = peer[0] == ours or is_loopback(address)
         return here and any(port == peer[1] and host in _WILDCARDS for host, port in self.listening)
+
+    def _is_beyond_reach(self, host: str, port: int, stream: trio.SocketStream) -> bool:
+        """Whether a client chose a service of this machine through a proxy that other machines may use as well.
+
+        Such services (the REST API without a token is one) trust whoever reaches a loopback address; who sits at
+        another machine must not get there by way of us. What the configuration names is the owner's own choice.
+        """
+        if all(is_loopback(address) for address, _ in self.listening):
+            return False
+        settings = self._settings
+        named = [way.origin for way in (settings.upstream, settings.upstream_proxy) if way is not None]
+        if host in settings.upstream_addresses or (host, port) in [(origin.host, origin.port) for origin in named]:
+            return False
+        try:
+            return is_loopback(stream.socket.getpeername()[0])
+        except OSError:  # reset already; the first use will say so
+            return False
 
     async def _wrap(self, stream: trio.abc.Stream, host: str) -> trio.abc.Stream:
         # https_compatible: most servers close without close_notify; every framed body shows a cut all the same.
@@ -110,6 +134,11 @@ class Dialer:
             await trio.aclose_forcefully(stream)
             raise
         return tls
+
+
+def _unmapped(address: str) -> str:
+    """An IPv4 address that came as an IPv6 one (``::ffff:127.0.0.1``) in its own form."""
+    return address.removeprefix("::ffff:") if "." in address else address
 
 
 def socket_of(stream: trio.abc.Stream) -> trio.SocketStream:

@@ -144,12 +144,15 @@ class Exchange:
         """Send more of the body, after the head; `received` is when it came. Never fails, see `send_head`."""
         if not self.head_sent.is_set():
             await self.head_sent.wait()
+        given = time.monotonic_ns()
         if self.upstream is not None and not self.upload_broken:
             try:
                 await self.upstream.send(data)
             except UpstreamError:
                 self.upload_broken = True
         now = time.monotonic_ns()
+        if self.response_received is not None and given <= self.response_received < now:
+            now = given  # the answer was read before this task had its turn again: the bytes were out long ago
         if self.request_body.ended:
             self._body_us = (now - received) // 1000
         self._note_upload(now)

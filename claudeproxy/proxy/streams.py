@@ -122,6 +122,16 @@ def can_half_close(stream: trio.abc.Stream) -> bool:
     return isinstance(stream, trio.abc.HalfCloseableStream)
 
 
+def has_unread(stream: trio.abc.Stream) -> bool:
+    """Whether bytes have come that were not yet received from `stream`; those still in the kernel do not count."""
+    if isinstance(stream, PrefixedStream):
+        return bool(stream.prefix) or has_unread(stream.transport)
+    if isinstance(stream, trio.SSLStream):
+        # `pending()` counts what is decrypted. Whole records may wait behind it, in a buffer that trio does not show.
+        return bool(stream.pending() or stream._incoming.pending) or has_unread(stream.transport_stream)
+    return False
+
+
 async def linger_close(stream: trio.abc.Stream, seconds: float) -> None:  # a limit of ours, not a wait
     """End our half, then read and forget until the peer closes or `seconds` passed; then close.
 

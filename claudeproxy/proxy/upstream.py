@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import trio
 
 from claudeproxy.errors import UpstreamError
-from claudeproxy.proxy.streams import CHUNK
+from claudeproxy.proxy.streams import CHUNK, has_unread
 
 if TYPE_CHECKING:
     from claudeproxy.model import Buffer, Origin
@@ -47,7 +47,7 @@ class UpstreamConnection:
 
     def is_stale(self) -> bool:
         """Whether an idle connection may not be used: it is readable, so it was closed or talks unasked."""
-        return self._raw.socket.fileno() < 0 or self._raw.socket.is_readable()
+        return self._raw.socket.fileno() < 0 or self._raw.socket.is_readable() or has_unread(self._stream)
 
     async def send(self, data: Buffer) -> None:
         """Send all of it. Raises UpstreamError."""

@@ -167,8 +167,8 @@ def _parse(connection: h11.Connection, raw: bytes) -> object:
     try:
         connection.receive_data(raw)
         return connection.next_event()
-    except h11.RemoteProtocolError as exc:
-        raise ProtocolError(str(exc), status_hint=exc.error_status_hint) from None
+    except h11.RemoteProtocolError as exc:  # it may quote the line that it refuses, and a key may stand there
+        raise ProtocolError(str(exc).partition(": bytearray(")[0], status_hint=exc.error_status_hint) from None
 
 
 def _check(raw: bytes, version: bytes, headers: RawHeaders) -> str:

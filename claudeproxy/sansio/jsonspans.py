@@ -28,6 +28,9 @@ from claudeproxy.errors import ProtocolError
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+MAX_ITEMS = 100_000
+"""In one array: the API takes as many messages at most. 32 MB of ``{}`` are ten million, minutes and gigabytes."""
+
 BOM = b"\xef\xbb\xbf"  # RFC 8259, section 8.1: must not be sent, may be ignored; servers that use a text decoder do
 
 _WS = rb"[ \t\n\r]*"
@@ -79,13 +82,24 @@ def object_members(body: bytes, start: int = 0, end: int | None = None) -> list[
 def array_items(body: bytes, start: int = 0, end: int | None = None) -> list[tuple[int, int]]:
     """Return the spans of the items of the array that fills ``body[start:end]``.
 
-    :raises JSONSpanError: when it is not an array, or cannot be scanned.
+    :raises JSONSpanError: when it is not an array, cannot be scanned, or has more than MAX_ITEMS items.
     """
     start, end = _bounds(body, start, end)
     try:
-        return raw_spans(body, _ARRAY.decode(memoryview(body)[start:end]))
+        values = _ARRAY.decode(memoryview(body)[start:end])
     except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
         return _scan_array(body, start, end)
+    check_items(len(values))
+    return raw_spans(body, values)
+
+
+def check_items(count: int) -> None:
+    """Refuse an array that is too long to be worth its places.
+
+    :raises JSONSpanError: it has more than MAX_ITEMS items.
+    """
+    if count > MAX_ITEMS:
+        raise JSONSpanError(f"an array of more than {MAX_ITEMS} items")
 
 
 def raw_spans(body: bytes, values: Iterable[msgspec.Raw]) -> list[tuple[int, int]]:
@@ -184,5 +198,6 @@ def _scan_array(body: bytes, start: int, end: int) -> list[tuple[int, int]]:
         item_start = gap.end()
         at = start + _value_end(text, item_start - start)
         items.append((item_start, at))
+        check_items(len(items))
         opening = b","
     return items

@@ -14,17 +14,21 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import msgspec
 
-from claudeproxy.sansio.jsonspans import JSONSpanError, Member, array_items, object_members, raw_spans
+from claudeproxy.sansio.jsonspans import JSONSpanError, Member, array_items, check_items, object_members, raw_spans
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 BILLING_HEADER = "x-anthropic-billing-header:"  # wire.md 3.1: first system block of Claude Code, new in every request
 _CACHE_CONTROL = b'"cache_control"'
+
+MAX_BLOCKS = 100_000
+"""In one request; beyond it a body is not worth cutting. See `jsonspans.MAX_ITEMS`."""
 
 
 class Section(StrEnum):
@@ -79,11 +83,12 @@ _MESSAGES = msgspec.json.Decoder(list[_Message])
 _ROLES = {b'"user"': "user", b'"assistant"': "assistant", b'"system"': "system"}
 
 
+@lru_cache(maxsize=1)  # the store cuts a body, then attribution explains it: of a megabyte, either takes some ms
 def layout(body: bytes) -> RequestLayout:
     """Cut a request body into its blocks.
 
-    :raises JSONSpanError: when it cannot be cut: no JSON object, `messages` no list, a message no object. The caller
-        then keeps the body whole.
+    :raises JSONSpanError: when it cannot be cut: no JSON object, `messages` no list, a message no object, more than
+        MAX_BLOCKS blocks. The caller then keeps the body whole.
     """
     members = object_members(body)
     last = {member.key: member for member in members}
@@ -93,7 +98,11 @@ def layout(body: bytes) -> RequestLayout:
     ]
     if (messages := last.get("messages")) is not None:
         for index, (role, start, end) in enumerate(_contents(body, messages.start, messages.end)):
+            if len(blocks) > MAX_BLOCKS:
+                break
             blocks += _value_blocks(body, Section.MESSAGES, start, end, message_index=index, role=role)
+    if len(blocks) > MAX_BLOCKS:
+        raise JSONSpanError(f"more than {MAX_BLOCKS} blocks")
     return RequestLayout(blocks=tuple(blocks), members=tuple(members), length=len(body))
 
 
@@ -175,6 +184,7 @@ def _contents(body: bytes, start: int, end: int) -> Iterator[tuple[str, int, int
     except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
         yield from _contents_slowly(body, start, end)
         return
+    check_items(len(messages))
     spans = iter(raw_spans(body, [message.content for message in messages if message.content is not _ABSENT]))
     for message in messages:
         yield _role(bytes(message.role)), *(next(spans) if message.content is not _ABSENT else (0, 0))

@@ -13,7 +13,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from claudeproxy.store.schema import captures
+from claudeproxy.store.aggregates import fill_aggregates
+from claudeproxy.store.schema import captures, feedback, lineage, retention, search
 from claudeproxy.store.views import VIEWS
 
 if TYPE_CHECKING:
@@ -25,13 +26,20 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Migration:
-    """One step: its name in ``_sqlite_migrations`` and its statements."""
+    """One step: its name in ``_sqlite_migrations``, its statements, what SQL alone cannot do."""
 
     name: str
     statements: Sequence[str]
+    then: Callable[[sqlite3.Connection], None] | None = None
 
 
-MIGRATIONS = (Migration(name="m0001_captures", statements=(*captures.STATEMENTS, *VIEWS)),)
+MIGRATIONS = (
+    Migration(name="m0001_captures", statements=captures.STATEMENTS),
+    Migration(name="m0002_lineage", statements=(*lineage.STATEMENTS, *VIEWS), then=lineage.fill_chains),
+    Migration(name="m0010_search", statements=search.STATEMENTS),
+    Migration(name="m0011_feedback", statements=feedback.STATEMENTS, then=fill_aggregates),
+    Migration(name="m0012_retention", statements=retention.STATEMENTS),
+)
 
 
 def apply_migrations(connection: sqlite3.Connection) -> None:
@@ -48,6 +56,8 @@ def _step(migration: Migration) -> Callable[[sqlite_utils.Database], None]:
     def step(db: sqlite_utils.Database, /) -> None:
         for statement in migration.statements:
             db.execute(statement)
+        if migration.then is not None:
+            migration.then(db.conn)
 
     step.__name__ = migration.name
     return step

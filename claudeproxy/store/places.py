@@ -22,6 +22,7 @@ from __future__ import annotations
 from claudeproxy.sansio.messages import Section
 
 SECTIONS = (Section.TOOLS, Section.SYSTEM, Section.MESSAGES)
+MESSAGES = SECTIONS.index(Section.MESSAGES)
 OPENS = 1 << 2
 MASKED = 1 << 3
 MAX_ITEMS_SKIPPED = (1 << 12) - 1

@@ -12,10 +12,12 @@ from typing import TYPE_CHECKING
 
 from claudeproxy.errors import NotFoundError
 from claudeproxy.model import Accuracy, BodyKept, EntryMode, Identity, Instants, Source, SourceType, State
-from claudeproxy.store.explained import ACCURACIES
 from claudeproxy.store.headers import parse_pairs
+from claudeproxy.store.search import EVERYWHERE, INTRODUCED
+from claudeproxy.store.totals import ACCURACIES
 from claudeproxy.store.usage import usage_from
-from claudeproxy.store.values import CapturedRequest, CapturedResponse, ContextAttribution, SourceTotal
+from claudeproxy.store.values import CapturedRequest, CapturedResponse, ContextAttribution, Lineage, SourceTotal
+from claudeproxy.store.wording import match_expression
 
 if TYPE_CHECKING:
     import sqlite3
@@ -48,15 +50,17 @@ UNION ALL SELECT id FROM requests WHERE rules > 0 AND rules < :rules
 UNION ALL SELECT id FROM requests WHERE rules > max(:rules, 0)
 LIMIT :limit
 """
+REQUEST_IDS = (("requests", "id"), ("requests", "correlation_id"))  # what names a request, for `find`
 _BEYOND = "\U0010ffff"  # sorts after every id that begins with a prefix
 
 
 @dataclass(frozen=True, slots=True)
 class ListQuery:
-    """The two statements behind one page; both take `parameters`."""
+    """The statements behind one page, and behind all that match; all take `parameters`."""
 
     rows: str
     count: str
+    numbers: str  # ends with its condition: to be narrowed further
     parameters: dict[str, object]
 
 
@@ -94,11 +98,21 @@ def list_query(filters: RequestFilters, as_of: int) -> ListQuery:
             "c.n IN (SELECT request FROM request_sources WHERE source IN"  # noqa: S608 - conditions are ours
             f" (SELECT id FROM sources WHERE {' AND '.join(sources)}))"
         )
+    if filters.q is not None and filters.q.strip():
+        parameters["q"] = match_expression(filters.q)
+        where.append("0" if parameters["q"] is None else EVERYWHERE if filters.everywhere else INTRODUCED)
     condition = " AND ".join(where)
     join = "LEFT JOIN responses p ON p.request = c.n" if filters.status is not None else ""
+    numbers = f"SELECT c.n FROM captured_requests c {join} WHERE {condition}"  # noqa: S608
+    page = "ORDER BY c.request_initiated DESC, c.n DESC"
+    limit = "LIMIT :limit OFFSET :offset"
+    rows = f"{REQUESTS} WHERE {condition} {page} {limit}"
+    if " IN (" in condition:  # found by a set, so to be sorted: numbers, not the rows with all their columns
+        rows = f"{REQUESTS} WHERE c.n IN ({numbers} {page} {limit}) {page}"
     return ListQuery(
-        f"{REQUESTS} WHERE {condition} ORDER BY c.request_initiated DESC, c.n DESC LIMIT :limit OFFSET :offset",
+        rows,
         f"SELECT count(*) FROM captured_requests c {join} WHERE {condition}",  # noqa: S608
+        numbers,
         parameters,
     )
 
@@ -126,7 +140,7 @@ def find(connection: sqlite3.Connection, wanted: str, columns: Sequence[tuple[st
 
 
 def _neighbours(connection: sqlite3.Connection, name: str, place: tuple[str, str]) -> tuple[str, ...]:
-    """Return the ids beside the wanted one in order: those share the longest beginning with it."""
+    """Return the ids beside the wanted one in order: those share the longest beginning with it, two digits at least."""
     table, column = place
     before = connection.execute(
         f"SELECT {column} FROM {table} WHERE {column} < ? ORDER BY {column} DESC LIMIT 2",  # noqa: S608
@@ -137,8 +151,7 @@ def _neighbours(connection: sqlite3.Connection, name: str, place: tuple[str, str
         (name,),
     ).fetchall()
     near = [str(row[0]) for row in (*reversed(before), *after)]
-    alike = [one for one in near if one[:4] == name[:4]]
-    return tuple(alike or near)
+    return tuple(one for one in near if one[:4] == name[:4]) or tuple(one for one in near if one[:2] == name[:2])
 
 
 # --- rows as values ------------------------------------------------------------------------------------------------
@@ -177,7 +190,18 @@ def request_from(row: sqlite3.Row, bodies: Bodies) -> CapturedRequest:
             model=row["model"],
             project=row["project"],
             previous_message_id=row["previous_message_id"],
+            thread=row["thread"],
+            retry_count=row["retry_count"],
+            begins_prompt=bool(row["begins_prompt"]),
         ),
+        lineage=Lineage(
+            retry_of=row["retry_of"],
+            parent_request_id=row["parent_request_id"],
+            prompt_index=row["prompt_index"],
+            turn_index=row["turn_index"],
+        ),
+        effective=bool(row["effective"]),
+        context_complete=bool(row["context_complete"]),
         total_tokens=row["total_tokens"],
         error=row["error"],
         error_kind=row["error_kind"],

@@ -32,6 +32,7 @@ class PathStep(NamedTuple):
     place: int
     block: int
     gap: int
+    chain: bytes | None = None  # store/canonical.py
     explanation: int | None = None
 
 

@@ -9,28 +9,29 @@ The layout of the file is in `migrations`; how a body becomes rows, in `cutting`
 
 from __future__ import annotations
 
-import sqlite3
-from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from claudeproxy.errors import NotFoundError, ProtocolError, StorageError
 from claudeproxy.store import queries
 from claudeproxy.store.codec import Codec
-from claudeproxy.store.database import BUSY_TIMEOUT, file_identity, file_size, open_database, transaction
+from claudeproxy.store.database import file_size
 from claudeproxy.store.explained import Explanations
 from claudeproxy.store.functions import derived_id
 from claudeproxy.store.headers import raw_headers
+from claudeproxy.store.lineage import find_agent_call
+from claudeproxy.store.search import UNSEARCHED, SearchIndex
+from claudeproxy.store.session import StorageSession
+from claudeproxy.store.threads import ThreadReader
 from claudeproxy.store.values import RequestPage, StorageSummary, parse_json
 from claudeproxy.store.verify import Verifier
+from claudeproxy.store.wording import VERSION
 from claudeproxy.store.writer import ExchangeWriter
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
-    from types import TracebackType
-    from typing import Self
+    from collections.abc import Mapping, Sequence
 
-    from claudeproxy.model import RecordedExchange, RequestAttribution
+    from claudeproxy.model import AgentCall, RecordedExchange, RequestAttribution
+    from claudeproxy.store.threads import ThreadHistory
     from claudeproxy.store.values import (
         CapturedRequest,
         CapturedResponse,
@@ -42,42 +43,17 @@ if TYPE_CHECKING:
 
 MAX_DECODED = 256 * 1024 * 1024  # bytes that a stored response may expand to when it is read as JSON
 
-_REQUEST_IDS = (("requests", "id"), ("requests", "correlation_id"))
-_RESPONSE_IDS = (("responses", "id"), *_REQUEST_IDS)
+_RESPONSE_IDS = (("responses", "id"), *queries.REQUEST_IDS)
 
 
-class CaptureStorage:
+class CaptureStorage(StorageSession):
     """Captured requests and responses in one SQLite file.
 
-    :param path: the database; made, with its directory, when it is missing and `read_only` is false.
-    :param read_only: open for reading only; the file must exist. Works beside a running recorder.
-    :param busy_timeout: seconds to wait for another writer before StorageError.
-    :raises DatabaseVersionError: the file was written by a newer version.
-    :raises StorageError: it cannot be opened.
+    Parameters and errors of opening it: `StorageSession`.
     """
-
-    def __init__(self, path: Path | str, *, read_only: bool = False, busy_timeout: float = BUSY_TIMEOUT) -> None:
-        self.path = Path(path)
-        self.read_only = read_only
-        self._busy_timeout = busy_timeout
-        self._closed = False
-        self._open()
 
     def __repr__(self) -> str:
         return f"<CaptureStorage {self.path}{', read-only' if self.read_only else ''}>"
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Close the connection. A closed storage stays closed."""
-        self._closed = True
-        self._connection.close()
 
     # --- recording ------------------------------------------------------------------------------------------
 
@@ -89,7 +65,7 @@ class CaptureStorage:
 
         :raises StorageError: nothing of it was stored; the same call may be made again.
         """
-        with self._writing():
+        with self.writing():
             ids = [self._writer.write(exchange) for exchange in exchanges]
             self._connection.executemany(
                 "INSERT OR REPLACE INTO cursors VALUES (?, ?, ?)",
@@ -123,7 +99,7 @@ class CaptureStorage:
 
         :raises NotFoundError: with near ids.
         """
-        number = self._find(id, _REQUEST_IDS, "request")
+        number = self._find(id, queries.REQUEST_IDS, "request")
         return queries.request_from(self._all(f"{queries.REQUESTS} WHERE c.n = ?", (number,))[0], self)
 
     def get_response(self, id: str) -> CapturedResponse:  # noqa: A002
@@ -143,11 +119,11 @@ class CaptureStorage:
         :raises NotFoundError: no such request.
         :raises CorruptBodyError: the stored body cannot be put together.
         """
-        number = self._find(id, _REQUEST_IDS, "request")
+        number = self._find(id, queries.REQUEST_IDS, "request")
         row = self._all("SELECT node, skeleton FROM requests WHERE n = ?", (number,))[0]
         if row["node"] is None:
             return self._whole_body("request_bodies", number)
-        with self._reading():
+        with self.reading():
             return self._writer.tree.rebuild(row["node"], row["skeleton"])
 
     def response_body(self, id: str) -> bytes:  # noqa: A002
@@ -175,7 +151,7 @@ class CaptureStorage:
 
     def query_requests(self, filters: RequestFilters) -> RequestPage:
         """Return a page of requests, newest first, with the number of all that match."""
-        with self._reading():
+        with self.reading():
             self._connection.execute("BEGIN")  # rows and total from one snapshot
             try:
                 as_of = filters.as_of
@@ -201,17 +177,45 @@ class CaptureStorage:
         return bool(self._all("SELECT 1 FROM requests WHERE id = ? AND rules > 0", (request_id,)))
 
     def save_attribution(
-        self, request_id: str, result: RequestAttribution, token_counts: Sequence[int], *, rules_version: str
+        self,
+        request_id: str,
+        result: RequestAttribution,
+        token_counts: Sequence[int],
+        *,
+        rules_version: str,
+        complete: bool = True,
     ) -> None:
         """Store where a request's context came from. `token_counts` counts ``result.segments()`` one by one.
 
-        A node that these rules have explained in another request keeps its segments.
+        A node that these rules have explained in another request keeps its segments. `complete` is false where the
+        request continues a thread that was not seen from its beginning.
 
         :raises NotFoundError: no such request.
         :raises StorageError: the counts do not match, or the database cannot be written.
         """
-        with self._writing():
-            self._explanations.save(request_id, result, token_counts, version=rules_version)
+        with self.writing():
+            self._explanations.save(request_id, result, token_counts, version=rules_version, complete=complete)
+
+    def settle(self, request_id: str) -> None:
+        """Derive again what the end of an explained request may have changed: its place among others, what was unseen.
+
+        :raises NotFoundError: no such request.
+        """
+        with self.writing():
+            self._explanations.settle(request_id)
+
+    def thread_history(self, message_id: str) -> ThreadHistory | None:
+        """Return what a request stands on that continues this message; None when the message was never seen.
+
+        :raises CorruptBodyError: it cannot be put together.
+        """
+        with self.reading():
+            return self._threads.history(message_id, self.response_json)
+
+    def agent_call(self, session_id: str, prompt: str, *, before: int) -> AgentCall | None:
+        """Return the latest call in a session, by a request before an instant, that gave an agent this prompt."""
+        with self.reading():
+            return find_agent_call(self._connection, session_id, prompt, before)
 
     def attributions(self, request_id: str) -> list[ContextAttribution]:
         """Return every piece of a request's context with its source, in prompt order.
@@ -224,11 +228,33 @@ class CaptureStorage:
         """Return what each source contributed to a request, the largest first."""
         return [queries.source_from(row) for row in self._all(queries.SOURCES, (request_id,))]
 
+    # --- full text ------------------------------------------------------------------------------------------
+
+    def index_texts(self, request_id: str, message: object = None) -> None:
+        """Make what an ended request brought, and its answer, findable by `RequestFilters.q`.
+
+        :param message: the answer, when the caller has it parsed; it is read from the response otherwise.
+        :raises NotFoundError: no such request.
+        """
+        row = self._all(
+            "SELECT n, EXISTS (SELECT 1 FROM responses WHERE request = n) FROM requests WHERE id = ?", (request_id,)
+        )
+        if not row:
+            raise NotFoundError(f"no request {request_id}")
+        if message is None and row[0][1]:
+            message = self.response_json(request_id)
+        with self.writing():
+            self._search.add(row[0][0], message)
+
+    def unindexed(self, limit: int) -> list[str]:
+        """Return ids of ended requests that are not in the index, or by an older reading of their texts."""
+        return [row["id"] for row in self._all(UNSEARCHED, (VERSION, limit))]
+
     # --- health ---------------------------------------------------------------------------------------------
 
     def verify(self) -> VerifyReport:
         """Derive every hash again and compare."""
-        with self._reading():
+        with self.reading():
             return Verifier(self._connection, self._codec, self._writer.tree).run()
 
     def summary(self) -> StorageSummary:
@@ -242,56 +268,20 @@ class CaptureStorage:
 
     # --- the connection -------------------------------------------------------------------------------------
 
-    def _open(self) -> None:
-        self._connection = open_database(self.path, read_only=self.read_only, busy_timeout=self._busy_timeout)
-        self._identity = file_identity(self.path)
+    def _opened(self) -> None:
         self._codec = Codec()
         self._writer = ExchangeWriter(self._connection, self._codec)
+        self._search = SearchIndex(self._connection, self._writer.tree)
         self._explanations = Explanations(self._connection, self._writer.tree)
+        self._threads = ThreadReader(self._connection, self._writer.tree)
 
     def _forget(self) -> None:
         self._writer.forget()
         self._explanations.forget()
-
-    @contextmanager
-    def _writing(self) -> Iterator[None]:
-        if self._moved():
-            raise StorageError(f"{self.path} was deleted or replaced; it is open anew and the call may be repeated")
-        try:
-            with transaction(self._connection):
-                yield
-        except BaseException as error:
-            self._forget()
-            if isinstance(error, sqlite3.IntegrityError):
-                # Another process deleted what we remembered (retention): with the memory gone it will work.
-                raise StorageError(f"the database changed meanwhile ({error}); the call may be repeated") from error
-            raise
-
-    @contextmanager
-    def _reading(self) -> Iterator[None]:
-        self._moved()
-        try:
-            yield
-        except sqlite3.Error as error:
-            raise StorageError(f"the database cannot be read: {error}") from error
-
-    def _moved(self) -> bool:
-        """Open the file anew when it is another one by now: SQLite would go on with the deleted one, silently."""
-        if self._closed:
-            raise StorageError("the storage is closed")
-        if self._identity is not None and file_identity(self.path) == self._identity:
-            return False
-        self._connection.close()
-        self._identity = None  # nothing holds the old file any more: a new one may get its inode number
-        self._open()
-        return True
-
-    def _all(self, statement: str, parameters: Sequence[object] | Mapping[str, object] = ()) -> list[sqlite3.Row]:
-        with self._reading():
-            return self._connection.execute(statement, parameters).fetchall()
+        self._threads.forget()
 
     def _find(self, wanted: str, columns: Sequence[tuple[str, str]], what: str) -> int:
-        with self._reading():
+        with self.reading():
             return queries.find(self._connection, wanted, columns, what)
 
     def _whole_body(self, table: str, number: int) -> bytes:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from claudeproxy.errors import CorruptBodyError
 from claudeproxy.store import places
+from claudeproxy.store.canonical import START, canonical_digest, link
 from claudeproxy.store.cutting import PLACEHOLDER
 from claudeproxy.store.skeleton import Cut, Gap, Literal, Mask, PathStep, Skeleton, assemble, decode_skeleton
 
@@ -39,6 +40,10 @@ class StoredPath(NamedTuple):
 class _Node(NamedTuple):
     id: int
     gap: int
+    chain: bytes | None
+
+
+_ROOT = _Node(0, 0, None)
 
 
 class BlockTree:
@@ -52,9 +57,11 @@ class BlockTree:
         self._gaps: dict[int, bytes] = {}
         self._roles: dict[str, int] = {}
         self._seen_literals: dict[bytes, None] = {}
+        self._canonical: dict[int, bytes] = {}
 
     def forget(self) -> None:
         """Forget all ids: they may have been rolled back, or deleted by another process."""
+        self._canonical.clear()
         for memory in (self._blocks, self._nodes, self._gaps, self._roles, self._seen_literals):
             memory.clear()
 
@@ -64,30 +71,27 @@ class BlockTree:
         :raises CorruptBodyError: when it does not. The caller rolls back to where it was, and stores the body whole.
         """
         known: dict[int, bytes] = {0: b""}  # what the ids of this body mean, by the hash they were found under
-        path: list[PathStep] = []
+        path = self._lay(cut, known)
         cuts, gaps, masks = [], [], []
-        parent = 0
-        for index, piece in enumerate(cut.pieces):
-            block = self._block(PLACEHOLDER if piece.masked else piece.data, known)
-            place = self._place(piece)
-            gap = b"".join(piece.gap)
-            node = self._node(parent, block, place, gap, piece, depth=index + 1)
-            if self._gap(node.gap) != gap:
+        for index, (piece, step) in enumerate(zip(cut.pieces, path, strict=True)):
+            known[step.gap] = self._gap(step.gap)
+            if known[step.gap] != b"".join(piece.gap):
                 gaps.append(Gap(index, tuple(self._literal(part, known) for part in piece.gap)))
             if piece.masked:
                 masks.append(Mask(index, piece.data))
             if piece.cut is not None:
                 offset, member = piece.cut
                 cuts.append(Cut(index, offset, self._block(member, known)))  # few distinct ones, in every request
-            path.append(PathStep(node.id, place, block, node.gap))
-            known[node.gap] = self._gap(node.gap)
-            parent = node.id
         tail = tuple(self._literal(part, known) for part in cut.tail)
         skeleton = Skeleton(cut.order, tail, tuple(cuts), tuple(gaps), tuple(masks))
         if assemble(path, skeleton, known.__getitem__) != body:
             raise CorruptBodyError("the body does not come back from its blocks")
         codec, packed = self._codec.compress(skeleton.encode())
-        return StoredPath(parent, bytes((codec,)) + packed, skeleton.references())
+        return StoredPath(path[-1].node if path else 0, bytes((codec,)) + packed, skeleton.references())
+
+    def lay(self, cut: CutBody) -> list[PathStep]:
+        """Return the path of a context that no body spells out: its nodes are made where they are new."""
+        return self._lay(cut, {})
 
     def skeleton(self, stored: bytes) -> Skeleton:
         """Read a skeleton: a byte for the codec, then its stored form.
@@ -100,11 +104,11 @@ class BlockTree:
         """Return the path that ends at `node`, in prompt order. Node 0 is the empty path."""
         rows = self._connection.execute(
             """
-            WITH RECURSIVE path (id, parent, place, block, gap, explanation) AS (
-              SELECT id, parent, place, block, gap, explanation FROM nodes WHERE id = ? AND id > 0
-              UNION ALL SELECT n.id, n.parent, n.place, n.block, n.gap, n.explanation
+            WITH RECURSIVE path (id, parent, place, block, gap, chain, explanation) AS (
+              SELECT id, parent, place, block, gap, chain, explanation FROM nodes WHERE id = ? AND id > 0
+              UNION ALL SELECT n.id, n.parent, n.place, n.block, n.gap, n.chain, n.explanation
               FROM path JOIN nodes n ON n.id = path.parent WHERE path.parent > 0)
-            SELECT id, place, block, gap, explanation FROM path
+            SELECT id, place, block, gap, chain, explanation FROM path
             """,
             (node,),
         ).fetchall()
@@ -135,6 +139,17 @@ class BlockTree:
         return self._codec.decompress(row[0], row[1])
 
     # --- content to ids -------------------------------------------------------------------------------------
+
+    def _lay(self, cut: CutBody, known: dict[int, bytes]) -> list[PathStep]:
+        path = []
+        node = _ROOT
+        for depth, piece in enumerate(cut.pieces, 1):
+            data = PLACEHOLDER if piece.masked else piece.data
+            block = self._block(data, known)
+            place = self._place(piece)
+            node = self._node(node, block, place, piece, data, depth=depth)
+            path.append(PathStep(node.id, place, block, node.gap, node.chain))
+        return path
 
     def _literal(self, data: bytes, known: dict[int, bytes]) -> Literal:
         """Share a literal from the second time it is seen: many are new in every request, and a block has a price."""
@@ -170,28 +185,38 @@ class BlockTree:
             )
         )
 
-    def _node(self, parent: int, block: int, place: int, gap: bytes, piece: Piece, *, depth: int) -> _Node:
-        key = (parent, block, place)
+    def _node(self, parent: _Node, block: int, place: int, piece: Piece, data: bytes, *, depth: int) -> _Node:
+        key = (parent.id, block, place)
         if (node := self._nodes.get(key)) is not None:
             return node
         row = self._connection.execute(
-            "SELECT id, gap FROM nodes WHERE parent = ? AND block = ? AND place = ?", key
+            "SELECT id, gap, chain FROM nodes WHERE parent = ? AND block = ? AND place = ?", key
         ).fetchone()
         if row is None:
-            gap_block = self._block(gap, {})
+            gap_block = self._block(b"".join(piece.gap), {})
+            chain = self._chain(parent, block, piece, data, place >> places.ROLE_SHIFT)
             row = (
                 _inserted(
                     self._connection.execute(
-                        "INSERT INTO nodes (parent, block, place, gap, depth, message_index, item_index)"
-                        " VALUES (?, ?, ?, ?, ?, ?, ?)",
-                        (*key, gap_block, depth, piece.message_index, piece.item_index),
+                        "INSERT INTO nodes (parent, block, place, gap, depth, message_index, item_index, chain)"
+                        " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                        (*key, gap_block, depth, piece.message_index, piece.item_index, chain),
                     )
                 ),
                 gap_block,
+                chain,
             )
         node = _Node(*row)
         _remember(self._nodes, key, node)
         return node
+
+    def _chain(self, parent: _Node, block: int, piece: Piece, data: bytes, role: int) -> bytes | None:
+        if piece.section != places.MESSAGES or piece.masked:
+            return parent.chain
+        if (digest := self._canonical.get(block)) is None:  # a new tool in front gives the whole history new nodes
+            digest = canonical_digest(data)
+            _remember(self._canonical, block, digest)
+        return link(parent.chain or START, digest, role=role, opens=piece.opens)
 
     def _gap(self, block: int) -> bytes:
         if (gap := self._gaps.get(block)) is None:

@@ -29,6 +29,16 @@ class Bodies(Protocol):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Lineage:
+    """A request's place among the others. Ids are those of requests; numbers count from 1 in a session and agent."""
+
+    retry_of: str | None = None  # the first attempt at the same request
+    parent_request_id: str | None = None  # whose messages are the longest beginning of this one's
+    prompt_index: int | None = None  # None: no turn of a conversation (a side call, a count)
+    turn_index: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CapturedRequest:
     """One request with what is known of it. `timestamp` is `instants.request_initiated`, ns since the epoch."""
 
@@ -46,6 +56,9 @@ class CapturedRequest:
     api_key_hash: str | None
     instants: Instants
     identity: Identity
+    lineage: Lineage
+    effective: bool  # it continues a stateful thread: its sources are those of the rebuilt conversation
+    context_complete: bool  # False: the thread began before this database saw it
     total_tokens: int | None  # None until the request was attributed
     error: str | None
     error_kind: str | None
@@ -179,7 +192,9 @@ class RequestFilters:
 
     `source` matches a source's label (``MCP: context7``) or its name. `path` is the URL's path without query; with a
     ``*`` at its end it is a prefix. `project` is a directory, or the last parts of one. `as_of` comes from the first
-    page: captures that arrived after it are left out, so that paging is stable.
+    page: captures that arrived after it are left out, so that paging is stable. `q` is what somebody typed, any text
+    (`wording.match_expression`): found is the request that brought a text with all these words in one block or answer,
+    with `everywhere` each request that carried it.
     """
 
     since: int | None = None  # inclusive
@@ -195,6 +210,8 @@ class RequestFilters:
     session_id: str | None = None
     agent_id: str | None = None
     project: str | None = None
+    q: str | None = None
+    everywhere: bool = False
     limit: int = 20
     offset: int = 0
     as_of: int | None = None
@@ -207,6 +224,22 @@ class RequestPage:
     rows: Sequence[CapturedRequest]
     total: int
     as_of: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RetentionReport:
+    """What was deleted, or would be (`dry_run`: then only `requests` is told, what size will cost being estimated)."""
+
+    requests: int
+    responses: int
+    feedback: int
+    nodes: int
+    blocks: int
+    bytes_before: int  # of the database with its write-ahead log
+    bytes_after: int
+    seconds: float
+    longest_step: float  # seconds that nobody else could write
+    dry_run: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,7 +1,7 @@
 """The public face of the database: views with the names and columns of the documented data contract.
 
-Apart from `migrations` because they are read more often than the tables are changed. A later migration that changes a
-view drops it and makes it anew from here.
+Apart from `migrations` because they are read more often than the tables are changed. Only the latest migration makes
+the views: one that changes them drops what is there and makes all of them anew from here.
 """
 
 from __future__ import annotations
@@ -14,6 +14,9 @@ _HEADERS = """(
 _HEX = "lower(hex({0}))"
 
 VIEWS = (
+    "DROP VIEW IF EXISTS captured_requests",  # with its trigger
+    "DROP VIEW IF EXISTS captured_responses",
+    "DROP VIEW IF EXISTS context_attributions",
     f"""
     CREATE VIEW captured_requests AS SELECT
       q.id, q.correlation_id, q.request_initiated AS timestamp, q.method, q.url,
@@ -23,7 +26,10 @@ VIEWS = (
       q.api_key_hash, q.entry_mode, q.owner, q.request_initiated, q.proxy_received, q.forwarded, q.response_received,
       q.delivered, q.http_version, q.path, q.error, q.error_kind, q.connect_us, q.early_response, q.informational,
       q.body_kept, q.body_length, {_HEX.format("ifnull(q.wire_sha256, q.body_sha256)")} AS body_sha256,
-      q.body_encoding, q.n
+      q.body_encoding, q.n, q.thread, q.retry_count, q.begins_prompt, q.context_complete,
+      q.context_node IS NOT NULL AS effective,
+      (SELECT r.id FROM requests r WHERE r.n = q.retry_of) AS retry_of,
+      (SELECT r.id FROM requests r WHERE r.n = q.predecessor) AS parent_request_id, q.prompt_index, q.turn_index
     FROM requests q
     """,  # noqa: S608 - nothing here comes from outside
     f"""
@@ -45,18 +51,19 @@ VIEWS = (
     CREATE VIEW context_attributions AS
     WITH parts (
       request_id, node_order, ordinal, label, tokens, content_hash, message_index, message_role, json_path,
-      start, "end", byte_start, byte_end) AS (
+      start, "end", byte_start, byte_end, effective) AS (
       SELECT q.id, n.depth, s.ordinal, s.label, s.tokens, s.content_hash, n.message_index, r.name,
         CASE n.place & 3 WHEN 0 THEN '$.tools' WHEN 1 THEN '$.system'
           ELSE '$.messages[' || n.message_index || '].content' END
           || CASE WHEN n.item_index < 0 THEN '' ELSE '[' || n.item_index || ']' END || l.path,
         s.start, s."end",
         ifnull((SELECT b.byte_end FROM segments b
-                WHERE b.explanation = s.explanation AND b.ordinal = s.ordinal - 1), 0), s.byte_end
+                WHERE b.explanation = s.explanation AND b.ordinal = s.ordinal - 1), 0), s.byte_end,
+        q.context_node IS NOT NULL
       FROM requests q
       JOIN json_each((
         WITH RECURSIVE path (node, parent) AS (
-          SELECT id, parent FROM nodes WHERE id = q.node AND id > 0
+          SELECT id, parent FROM nodes WHERE id = ifnull(q.context_node, q.node) AND id > 0
           UNION ALL SELECT n.id, n.parent FROM path JOIN nodes n ON n.id = path.parent WHERE path.parent > 0)
         SELECT json_group_array(node) FROM path)) walk
       JOIN nodes n ON n.id = walk.value
@@ -66,14 +73,14 @@ VIEWS = (
       WHERE q.rules > 0
       UNION ALL
       SELECT q.id, 1000000, m.ordinal, s.label, s.tokens * m.repeats, s.content_hash, s.message_index,
-        s.message_role, s.json_path, s.start, s."end", NULL, NULL
+        s.message_role, s.json_path, s.start, s."end", NULL, NULL, 0
       FROM requests q JOIN request_segments m ON m.request = q.n JOIN loose_segments s ON s.id = m.segment)
     SELECT
       claudeproxy_attribution_id(p.request_id, p.node_order || '.' || p.ordinal) AS id,
       p.request_id, o.type AS source_type, o.name AS source_name, o.plugin, o.via, o.label AS source_label,
       p.tokens AS token_count, {_HEX.format("p.content_hash")} AS content_hash, p.message_index, p.message_role,
       p.json_path, p.start, p."end", l.kind, l.rule, nullif(l.evidence, '') AS evidence, l.confidence,
-      'estimated' AS accuracy, NULL AS price_class, NULL AS cost, 0 AS effective, p.byte_start, p.byte_end,
+      'estimated' AS accuracy, NULL AS price_class, NULL AS cost, p.effective, p.byte_start, p.byte_end,
       p.node_order, p.ordinal
     FROM parts p JOIN segment_labels l ON l.id = p.label JOIN sources o ON o.id = l.source
     """,  # noqa: S608 - nothing here comes from outside

@@ -17,6 +17,7 @@ from claudeproxy.model import BodyKept, State
 from claudeproxy.store.cutting import cut_body
 from claudeproxy.store.functions import derived_id
 from claudeproxy.store.headers import HeaderFields, header_pairs
+from claudeproxy.store.lineage import save_agent_calls
 from claudeproxy.store.text import clean
 from claudeproxy.store.tree import BlockTree
 from claudeproxy.store.usage import usage_columns
@@ -50,13 +51,13 @@ class ExchangeWriter:
     def write(self, exchange: RecordedExchange) -> str:
         """Insert or update one exchange; return its request id."""
         found = self._connection.execute(
-            "SELECT n, state, rules FROM requests WHERE correlation_id = ?", (exchange.correlation_id,)
+            "SELECT n, state, rules, node, body_sha256 FROM requests WHERE correlation_id = ?",
+            (exchange.correlation_id,),
         ).fetchone()
         request_id = derived_id("request", exchange.correlation_id)
         if found is not None and found["state"] != State.IN_FLIGHT:
             return request_id  # the journal is read again after a crash: the first record of an end is the record
-        path = self._cut(exchange.request_body)
-        columns = {"id": request_id} | self._request_columns(exchange, path)
+        columns = {"id": request_id} | self._request_columns(exchange)
         if found is None:
             number = self._insert("requests", columns)
         else:
@@ -64,17 +65,28 @@ class ExchangeWriter:
             if found["rules"]:
                 del columns["rules"]  # explained while it was in flight: its body was whole by then
             self._update("requests", columns, "n", number)
-            self._connection.execute("DELETE FROM skeleton_blocks WHERE request = ?", (number,))
-        if path is not None:
-            self._connection.executemany(
-                "INSERT INTO skeleton_blocks VALUES (?, ?)", [(number, block) for block in sorted(path.references)]
-            )
-        self._write_body("request_bodies", number, None if path else exchange.request_body.data)
+        # A body that was whole in flight is cut already, and most are: the end of an exchange costs its answer only.
+        if found is None or found["node"] is None or found["body_sha256"] != columns["body_sha256"]:
+            self._write_request_body(number, exchange.request_body)
         if exchange.response is not None:
             self._write_response(number, exchange, exchange.response)
         return request_id
 
     # --- the request ----------------------------------------------------------------------------------------
+
+    def _write_request_body(self, number: int, body: RecordedBody) -> None:
+        path = self._cut(body)
+        place: dict[str, Column] = {
+            "node": path.node if path else None,
+            "skeleton": path.skeleton if path else None,
+        }
+        self._update("requests", place, "n", number)
+        self._connection.execute("DELETE FROM skeleton_blocks WHERE request = ?", (number,))
+        if path is not None:
+            self._connection.executemany(
+                "INSERT INTO skeleton_blocks VALUES (?, ?)", [(number, block) for block in sorted(path.references)]
+            )
+        self._write_body("request_bodies", number, None if path else body.data)
 
     def _cut(self, body: RecordedBody) -> StoredPath | None:
         """Store a whole body as a path of nodes; None when it is to be stored as it is.
@@ -102,7 +114,7 @@ class ExchangeWriter:
         self._connection.execute("RELEASE cut")
         return path
 
-    def _request_columns(self, exchange: RecordedExchange, path: StoredPath | None) -> dict[str, Column]:
+    def _request_columns(self, exchange: RecordedExchange) -> dict[str, Column]:
         body = exchange.request_body
         stored_hash = sha256(body.data).digest() if body.data is not None else None
         explainable = body.data and exchange.state is not State.IN_FLIGHT
@@ -138,8 +150,6 @@ class ExchangeWriter:
             "wire_sha256": None if body.sha256 == stored_hash else body.sha256,
             "body_sha256": stored_hash,
             "body_encoding": clean(body.encoding),
-            "node": path.node if path else None,
-            "skeleton": path.skeleton if path else None,
         }
 
     # --- the response ---------------------------------------------------------------------------------------
@@ -172,6 +182,7 @@ class ExchangeWriter:
         self._connection.execute("DELETE FROM responses WHERE request = ?", (number,))
         self._insert("responses", columns)
         self._write_body("response_bodies", number, body.data)
+        save_agent_calls(self._connection, number, exchange)
 
     # --- rows -----------------------------------------------------------------------------------------------
 

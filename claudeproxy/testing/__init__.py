@@ -13,7 +13,7 @@ Read in this order: `replies` (what can be answered), `scripts` (who decides), `
 
 from claudeproxy.testing.bill import PromptBill, PromptCache, count_tokens, prompt_blocks
 from claudeproxy.testing.client import Layout, Turn
-from claudeproxy.testing.conversations import demo_conversation, long_conversation, script_for
+from claudeproxy.testing.conversations import demo_conversation, long_conversation, prompt_fingerprints, script_for
 from claudeproxy.testing.pacing import Gate
 from claudeproxy.testing.received import Outcome, ReceivedRequest
 from claudeproxy.testing.replies import (
@@ -68,6 +68,7 @@ __all__ = [
     "long_conversation",
     "overloaded",
     "prompt_blocks",
+    "prompt_fingerprints",
     "rate_limited",
     "says",
     "script_for",

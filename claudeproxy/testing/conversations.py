@@ -12,7 +12,7 @@ from collections import defaultdict, deque
 from typing import TYPE_CHECKING
 
 from claudeproxy.testing import texts
-from claudeproxy.testing.client import PROJECT, Agent, Dialogue, Layout, Session, Turn
+from claudeproxy.testing.client import CLIENT_VERSION, PROJECT, Agent, Dialogue, Layout, Session, Turn
 from claudeproxy.testing.prose import Prose
 from claudeproxy.testing.replies import Text, Thinking, ToolUse
 from claudeproxy.testing.scripts import NoReplyError
@@ -45,6 +45,17 @@ def script_for(turns: Iterable[Turn]) -> Script:
         return (waiting.popleft() if len(waiting) > 1 else waiting[0]).reply
 
     return script
+
+
+def prompt_fingerprints() -> dict[str, list[str]]:
+    """What a proxy has to know to tell this client's own prompt from what a user put into it, as for a real client.
+
+    Client version -> the first 16 hex digits of the SHA-256 of each paragraph of its prompt (stripped, UTF-8), which is
+    what `evidence.fingerprints` holds of real versions. Hand it to `AttributionEngine` or `ClaudeProxy`.
+    """
+    own = f"{texts.FRAMEWORK_STATIC}\n\n{texts.FRAMEWORK_DYNAMIC}\n\n{texts.SUBAGENT_NOTES}"
+    paragraphs = (paragraph.strip() for paragraph in own.split("\n\n"))
+    return {CLIENT_VERSION: [hashlib.sha256(paragraph.encode()).hexdigest()[:16] for paragraph in paragraphs]}
 
 
 def demo_conversation(layout: Layout = Layout.CURRENT) -> list[Turn]:

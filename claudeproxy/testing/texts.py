@@ -37,11 +37,13 @@ Say in one sentence what you are about to do before the first call, and at the e
 # Context management
 Old tool results may be taken out of the conversation: note what you will still need."""
 
-SUBAGENT_PROMPT = """You are the botanist of this project. You check names and families of plants against its files.
-
-Notes:
+SUBAGENT_NOTES = """Notes:
 - Agent threads always have their cwd reset between calls: use absolute paths only.
 - Report in at most five lines; whoever called you sees nothing else."""
+SUBAGENT_PROMPT = (
+    "You are the botanist of this project. You check names and families of plants against its files."
+    f"\n\n{SUBAGENT_NOTES}"
+)
 
 USER_MEMORY = "Answer in British English. I work with two monitors, so long lines are fine."
 PROJECT_MEMORY = """# Herbarium
@@ -61,8 +63,9 @@ You have been invoked in the following environment:
  - Shell: bash"""
 MODEL_LINE = "You are powered by the model named {name}. The exact model ID is {id}."
 DATE_LINE = "Today's date is 2026-11-22."
-GIT_STATUS = """# gitStatus
-This is the state of the repository when the conversation began.
+GIT_STATUS = """As you answer the user's questions, you can use the following context:
+# gitStatus
+This is the git state of the project when the conversation began.
 
 Current branch: relabel
 

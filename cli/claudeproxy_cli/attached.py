@@ -48,7 +48,8 @@ class AttachedServer:
 
         `environment` may carry CLAUDEPROXY_* keys: unlike arguments, others cannot read it with ps.
         """
-        command = [sys.executable, "-m", "claudeproxy_cli", "serve", "--attached", "--home", str(home.path)]
+        # -P: without it `-m` looks for modules in the directory we stand in, and that is somebody's project.
+        command = [sys.executable, "-P", "-m", "claudeproxy_cli", "serve", "--attached", "--home", str(home.path)]
         command += ["--bind", "127.0.0.1:0", *(() if config is None else ("--config", str(config))), *flags]
         with _open_log(home.log_file) as log:
             try:

@@ -23,6 +23,7 @@ app = typer.Typer(
     help="The certificate authority of the proxy.",
     rich_markup_mode=None,
     no_args_is_help=True,
+    add_completion=False,
 )
 
 DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Print the commands and run none.")]
@@ -51,6 +52,7 @@ def show_command(home: HomeOption = None, config: ConfigOption = None, as_json: 
         return
     for name, value in facts.items():
         shown = ", ".join(map(str, value)) if isinstance(value, list) else value
+        shown = ("no", "yes")[value] if isinstance(value, bool) else shown
         print(f"{name.replace('_', ' ') + ':':<18}{shown}")
 
 

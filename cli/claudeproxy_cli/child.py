@@ -7,14 +7,26 @@ them. What is sent to us alone (TERM, HUP, and WINCH, which some terminals' wrap
 
 from __future__ import annotations
 
+import os
 import shutil
 import signal
 import subprocess
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
+from claudeproxy.errors import ClaudeProxyError
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
+
+
+class CommandError(ClaudeProxyError):
+    """The command could not be started; `code` is what a shell would end with."""
+
+    def __init__(self, command: str, code: int, reason: str) -> None:
+        super().__init__(f"cannot run {command}: {reason}")
+        self.code = code
+
 
 NOT_EXECUTABLE: Final = 126  # as shells say it
 NOT_FOUND: Final = 127
@@ -24,15 +36,20 @@ _LEFT_TO_CHILD: Final = ("SIGINT", "SIGQUIT")
 _FORWARDED: Final = ("SIGTERM", "SIGHUP", "SIGWINCH")
 
 
-def find_command(name: str, environment: Mapping[str, str]) -> str | None:
-    """The file that `name` names, as a shell would find it; None when there is none."""
-    return shutil.which(name, path=environment.get("PATH"))
+def find_command(name: str, environment: Mapping[str, str]) -> str:
+    """The file that `name` names, as a shell would find it. Raises CommandError."""
+    found = shutil.which(name, path=environment.get("PATH"))
+    if found is None and os.path.dirname(name) and os.path.exists(name):
+        raise CommandError(name, NOT_EXECUTABLE, "it is not executable")
+    if found is None:
+        raise CommandError(name, NOT_FOUND, "command not found")
+    return found
 
 
 def run_child(command: Sequence[str], environment: Mapping[str, str]) -> int:
     """Run it to its end and return its exit code; 128+n when signal n ended it (on POSIX).
 
-    126 when it is not executable and 127 when it is not there.
+    Raises CommandError when it cannot be started: code 126 when it is no program, 127 when it is not there.
     """
     started: list[subprocess.Popen[bytes]] = []
     early: list[int] = []  # what came before the child was there: it must not be lost
@@ -46,10 +63,10 @@ def run_child(command: Sequence[str], environment: Mapping[str, str]) -> int:
     with _handlers(_LEFT_TO_CHILD, _survive), _handlers(_FORWARDED, forward):
         try:
             process = subprocess.Popen(command, env=dict(environment))
-        except FileNotFoundError:
-            return NOT_FOUND
-        except OSError:  # no permission, or not a program
-            return NOT_EXECUTABLE
+        except FileNotFoundError as error:  # it, or the interpreter that its first line names
+            raise CommandError(command[0], NOT_FOUND, error.strerror or "not found") from None
+        except OSError as error:  # no permission, or not a program
+            raise CommandError(command[0], NOT_EXECUTABLE, error.strerror or "no program") from None
         started.append(process)
         for number in early:
             _send(process, number)

@@ -21,7 +21,7 @@ from claudeproxy_cli.render import Column, emit, is_terminal
 if TYPE_CHECKING:
     from claudeproxy.config import ClaudeProxyConfig
 
-app = typer.Typer(help="The configuration.", rich_markup_mode=None, no_args_is_help=True)
+app = typer.Typer(help="The configuration.", rich_markup_mode=None, no_args_is_help=True, add_completion=False)
 
 SIZES: Final = frozenset({"max_database_size", "max_body_bytes", "journal_max_bytes", "max_head_bytes"})
 COLUMNS: Final = (
@@ -45,7 +45,10 @@ def show_command(
     csv: CsvOption = False,
     explain: Annotated[bool, typer.Option("--explain", help="Say what each key means.")] = False,
 ) -> None:
-    """Show every key, its value and where that came from (default, file, env, flag). Secrets are masked."""
+    """Show every key, its value and its origin.
+
+    The origin is default, file, env or flag. Secrets are masked.
+    """
     output = output_format(as_json=as_json, jsonl=jsonl, csv=csv, terminal=is_terminal())
     settings = load_config(home, config)
     if explain:

@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
+from claudeproxy.config.home import Home
 from claudeproxy.errors import ClaudeProxyError
 from claudeproxy_cli.listing import local_now, request_columns, request_row, shown
-from claudeproxy_cli.options import ConfigOption, Format, HomeOption, load_config
-from claudeproxy_cli.render import emit, is_terminal, note
+from claudeproxy_cli.options import ConfigOption, Format, HomeOption, home_flag, load_config, program
+from claudeproxy_cli.render import emit, note
 
 if TYPE_CHECKING:
     import http.client
@@ -51,9 +52,11 @@ def command(
     place = home or Path(tempfile.mkdtemp(prefix="claudeproxy-demo-"))
     try:
         _demo(place, config)
+        print()
         if keep or home:
-            print(f"\nkept in {place}; look at it with\n  claudeproxy query --home {place}")
-            print(f"  claudeproxy show --home {place} ID")
+            flag = home_flag(Home(path=place.absolute()))
+            print(f"kept in {place}; look at it:  {program()} query{flag}")
+        print(f"now your own:  {program()} run -- claude")
     finally:
         if not (keep or home):
             shutil.rmtree(place, ignore_errors=True)
@@ -66,18 +69,17 @@ def _demo(home: Path, config_file: Path | None) -> None:
     from claudeproxy_cli.show import show
 
     turns = demo_conversation()
-    note(f"{len(turns)} requests of a scripted conversation, through a real proxy, to a scripted API ...")
+    note(f"a scripted conversation: {len(turns)} requests, through a real proxy, to a scripted API\n")
     settings = _capture(turns, home, config_file)
     storage = CaptureStorage(settings.database_path, read_only=True)
     try:
         requests = storage.query_requests(RequestFilters(limit=len(turns))).rows
         rows = [request_row(request, storage.sources(request.id)) for request in requests]
-        output = Format.TABLE if is_terminal() else Format.LINES
         print("$ claudeproxy query")
-        emit(shown(rows), request_columns(local_now()), output)
+        emit(shown(rows), request_columns(local_now(), Format.TABLE), Format.TABLE)
         largest = max(requests, key=lambda request: request.total_tokens or 0)
         print(f"\n$ claudeproxy show {largest.id[:8]}")
-        show(storage, largest, output)
+        show(storage, largest, Format.TABLE)
     finally:
         storage.close()
 
@@ -89,7 +91,7 @@ def _capture(turns: list[Turn], home: Path, config_file: Path | None) -> ClaudeP
     from claudeproxy.config import ClaudeProxyConfig
     from claudeproxy.service import ClaudeProxy
     from claudeproxy.testing import MockUpstream
-    from claudeproxy.testing.conversations import script_for
+    from claudeproxy.testing.conversations import prompt_fingerprints, script_for
     from claudeproxy_cli.serve import first_error
 
     async def main() -> ClaudeProxyConfig:
@@ -103,7 +105,7 @@ def _capture(turns: list[Turn], home: Path, config_file: Path | None) -> ClaudeP
                 else load_config(home, config_file, **values)
             )
             async with trio.open_nursery() as inside:
-                addresses = await inside.start(ClaudeProxy(settings).run)
+                addresses = await inside.start(ClaudeProxy(settings, fingerprints=prompt_fingerprints()).run)
                 await trio.to_thread.run_sync(_drive, turns, addresses.proxy[0], settings.ca_cert_path)
                 inside.cancel_scope.cancel()  # drains, and ends when the recorder has read everything
             outside.cancel_scope.cancel()

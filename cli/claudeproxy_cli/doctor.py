@@ -79,12 +79,16 @@ def _checks(home: Path | None, config: Path | None) -> Iterator[Check]:
         yield Check(
             name="configuration", status=Status.FAIL, detail=detail, remedy="mend it; below, the defaults are used"
         )
-        settings, config = ClaudeProxyConfig.isolated(home=find_home(home).path), None
+        try:
+            settings, config = ClaudeProxyConfig.isolated(home=find_home(home).path), None
+        except ConfigError:  # no home: there is nothing to look at
+            return
     yield from run_checks(Context(config=settings, config_file=config, environment=os.environ, directory=Path.cwd()))
 
 
 def run_checks(context: Context) -> Iterator[Check]:
     """Every finding, in an order in which one explains the next."""
+    from claudeproxy_cli import attribution_checks as attribution
     from claudeproxy_cli import machine_checks as machine
     from claudeproxy_cli import proxy_checks as proxy
     from claudeproxy_cli.findings import Check, Status
@@ -99,6 +103,8 @@ def run_checks(context: Context) -> Iterator[Check]:
         machine.clock,
         machine.disk,
         machine.database,
+        attribution.rules,
+        attribution.unclassified,
         proxy.settings,
         proxy.bypass,
     ):

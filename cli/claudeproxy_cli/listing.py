@@ -7,7 +7,9 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
+from urllib.parse import urlsplit
 
+from claudeproxy_cli.options import Format
 from claudeproxy_cli.render import Column, compact, number
 from claudeproxy_cli.times import iso, milliseconds, short
 
@@ -41,13 +43,12 @@ def open_captures(home: Home) -> CaptureStorage:
 
 def nothing_yet(home: Home) -> str:
     """What to say, and what to do, when nothing was ever captured."""
-    from claudeproxy_cli.options import home_flag
+    from claudeproxy_cli.options import home_flag, program
 
-    flag = home_flag(home)
     return (
-        f"nothing has been captured in {home.path} yet.\n"
-        f"Capture something:       claudeproxy run{flag} -- claude\n"
-        "See it without a key:    claudeproxy demo"
+        f"nothing has been captured in {home.path} yet\n"
+        f"  capture something:     {program()} run{home_flag(home)} -- claude\n"
+        f"  see it without a key:  {program()} demo"
     )
 
 
@@ -89,7 +90,13 @@ def request_row(request: CapturedRequest, sources: Sequence[SourceTotal]) -> dic
         "request_class": who.request_class,
         "session_id": who.session_id,
         "agent_id": who.agent_id,
+        "parent_agent_id": who.parent_agent_id,
+        "agent_type": who.agent_type,
         "project": who.project,
+        "retry_of": request.lineage.retry_of,
+        "parent_request_id": request.lineage.parent_request_id,
+        "prompt_index": request.lineage.prompt_index,
+        "turn_index": request.lineage.turn_index,
         "total_tokens": request.total_tokens,
         "response_tokens": request.response_tokens,
         "latency_ms": request.latency_ms,
@@ -105,25 +112,33 @@ def outcome(row: object) -> str:
     return word or str(row["status_code"] or "-")
 
 
+def who(row: dict[str, object]) -> str:
+    """Who asked: ``main``, an agent by its name, a further attempt as such (``main, retry``)."""
+    name = str(row["agent_type"] or row["request_class"] or "-")
+    return f"{name}, retry" if row["retry_of"] else name
+
+
 def top_sources(sources: object, *, count: int = 3) -> str:
     """``45% Framework, 20% MCP: docs``: the largest sources, their shares first, which a narrow table still shows."""
     assert isinstance(sources, list)
     return ", ".join(f"{row['share']:.0%} {row['label']}" for row in sources[:count] if row["share"] >= 0.005)
 
 
-def request_columns(now: datetime) -> tuple[Column, ...]:
-    """The table of requests, which fits 80 columns."""
-    return (
+def request_columns(now: datetime, output: Format) -> tuple[Column, ...]:
+    """The columns of requests; as a table they fit 80 columns, and what has no context shows what it asked for."""
+    common = (
         Column(key="timestamp", title="time", text=lambda value: _local(value, now)),
         Column(key="id", title="id", text=lambda value: str(value)[:SHORT_ID]),
         Column(key="outcome", title="status"),
+        Column(key="who", title="class", flexible=True, optional=True),
         Column(key="model", title="model", text=_model, flexible=True, optional=True),
-        Column(key="request_class", title="class", flexible=True, optional=True),
         Column(key="total_tokens", title="tokens", text=compact, align="right"),
         Column(key="response_tokens", title="out", text=compact, align="right", optional=True),
         Column(key="latency_ms", title="first", text=_latency, align="right", optional=True),
-        Column(key="top_sources", title="largest sources", flexible=True, least=20),
     )
+    if output is Format.TABLE:
+        return (*common, Column(key="content", title="largest sources", flexible=True, least=28))
+    return (*common, Column(key="top_sources", title=""), Column(key="method", title=""), Column(key="path", title=""))
 
 
 SOURCE_COLUMNS: Final = (
@@ -132,6 +147,9 @@ SOURCE_COLUMNS: Final = (
     Column(key="share", title="share", text=lambda value: f"{value:.1%}", align="right"),
     Column(key="accuracy", title="accuracy"),
 )
+
+# Beside each source what its part consists of; how accurate the counts are goes without saying where all are alike.
+SHOWN_COLUMNS: Final = (*SOURCE_COLUMNS[:-1], Column(key="parts", title="made of", flexible=True, least=9))
 
 KIND_COLUMNS: Final = (
     Column(key="label", title="source", flexible=True),
@@ -143,8 +161,18 @@ KIND_COLUMNS: Final = (
 
 
 def shown(rows: Iterable[dict[str, object]]) -> list[dict[str, object]]:
-    """Rows with the two cells that are made of others."""
-    return [{**row, "outcome": outcome(row), "top_sources": top_sources(row["sources"])} for row in rows]
+    """Rows with the cells that are made of others."""
+    return [
+        {
+            **row,
+            "outcome": outcome(row),
+            "who": who(row),
+            "path": (path := urlsplit(str(row["url"])).path),
+            "top_sources": (top := top_sources(row["sources"])),
+            "content": top or f"{row['method']} {path}",
+        }
+        for row in rows
+    ]
 
 
 def _local(value: object, now: datetime) -> str:

@@ -40,6 +40,10 @@ def permissions(context: Context) -> Check:
     """Ask whether anybody else can read the captures or the CA's key."""
     home = context.home
     if not home.path.exists():
+        above = next(parent for parent in home.path.parents if parent.exists())
+        if not os.access(above, os.W_OK | os.X_OK):
+            detail = f"{home.path} does not exist, and {above} is not ours to write"
+            return Check(name="permissions", status=Status.FAIL, detail=detail, remedy="use --home or CLAUDEPROXY_HOME")
         return Check(
             name="permissions", status=Status.OK, detail=f"{home.path} does not exist yet; the first start makes it"
         )

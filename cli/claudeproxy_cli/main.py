@@ -34,6 +34,7 @@ COMMANDS: Final = {
     "demo": ("claudeproxy_cli.demo", "Show it all at work, without key or network."),
     "doctor": ("claudeproxy_cli.doctor", "Check the installation and a real handshake."),
     "ca": ("claudeproxy_cli.ca", "The certificate authority of the proxy."),
+    "rules": ("claudeproxy_cli.rules", "The attribution rules, and your own."),
     "config": ("claudeproxy_cli.configcmd", "The configuration."),
 }
 
@@ -117,8 +118,16 @@ def describe(error: ClaudeProxyError) -> str:
     """The error for a person: its text, and for an unknown id what was probably meant."""
     text = str(error)
     if isinstance(error, NotFoundError) and error.near:
-        text += f"\ndid you mean: {', '.join(error.near)}?"
+        text += f"\ndid you mean {' or '.join(_shortened(error.near))}?"
     return text
+
+
+def _shortened(ids: Sequence[str]) -> Sequence[str]:
+    """Their beginnings, as `query` shows them, where those tell them apart."""
+    from claudeproxy_cli.listing import SHORT_ID
+
+    short = {one[:SHORT_ID] for one in ids}
+    return [one[:SHORT_ID] for one in ids] if len(short) == len(ids) else ids
 
 
 def _reader_gone() -> int:

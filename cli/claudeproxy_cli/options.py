@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 HomeOption = Annotated[
     Path | None,
-    typer.Option("--home", metavar="DIR", help="Where CA, database and configuration are (~/.claude-proxy)."),
+    typer.Option("--home", metavar="DIR", help="Home of CA, captures, configuration. [~/.claude-proxy]"),
 ]
 ConfigOption = Annotated[
     Path | None,
@@ -64,6 +64,11 @@ def reader_home(home: Path | None, config: Path | None) -> Home:
     if config is not None and not config.expanduser().is_file():
         raise ConfigError(f"cannot read {config}: no such file")
     return find_home(home)
+
+
+def program() -> str:
+    """What to type for this command, in lines that we suggest: under ``uv run`` it may be on no other PATH."""
+    return "uv run claudeproxy" if os.environ.get("UV_RUN_RECURSION_DEPTH") else "claudeproxy"
 
 
 def home_flag(home: Home) -> str:

@@ -16,6 +16,7 @@ from claudeproxy_cli.options import (
     JsonlOption,
     JsonOption,
     output_format,
+    program,
     reader_home,
 )
 from claudeproxy_cli.render import emit, is_terminal, note
@@ -51,10 +52,11 @@ def command(
         str | None, typer.Option(metavar="STATE", help="complete, in_flight, aborted_by_client, ...")
     ] = None,
     session: Annotated[str | None, typer.Option(metavar="ID", help="The client's session.")] = None,
+    agent: Annotated[str | None, typer.Option(metavar="ID", help="The subagent's id; see `show`.")] = None,
     project: Annotated[
         str | None, typer.Option(metavar="DIR", help="The client's directory, or its last parts.")
     ] = None,
-    limit: Annotated[int, typer.Option(min=1, help="How many at the most.")] = 20,
+    limit: Annotated[int, typer.Option(metavar="N", min=1, help="How many at the most.")] = 20,
     as_json: JsonOption = False,
     jsonl: JsonlOption = False,
     csv: CsvOption = False,
@@ -81,11 +83,12 @@ def command(
         status=status,
         state=_state(state),
         session_id=session,
+        agent_id=agent,
         project=project,
     )
     place = reader_home(home, config)
     if not place.database.exists():
-        emit([], request_columns(now), output) if output is not Format.TABLE else None
+        emit([], request_columns(now, output), output) if output is not Format.TABLE else None
         note(nothing_yet(place))
         return
     storage = open_captures(place)
@@ -93,12 +96,14 @@ def command(
         requests, total = read(storage, filters, limit)
         rows = [request_row(request, storage.sources(request.id)) for request in requests]
         if rows or output is not Format.TABLE:
-            emit(shown(rows) if output not in {Format.JSON, Format.JSONL} else rows, request_columns(now), output)
+            emit(
+                shown(rows) if output not in {Format.JSON, Format.JSONL} else rows, request_columns(now, output), output
+            )
         if not rows:
             everything = storage.query_requests(RequestFilters(limit=1)).total
             note(f"nothing matches; {everything:,} captured in all" if everything else nothing_yet(place))
         elif total > len(rows) and is_terminal():
-            note(f"{len(rows)} of {total:,}; --limit N shows more, `claudeproxy show ID` one in full")
+            note(f"{len(rows)} of {total:,}; --limit N shows more, `{program()} show ID` one in full")
     finally:
         storage.close()
 
@@ -145,6 +150,6 @@ def _choice(option: str, text: str | None, allowed: Iterable[str]) -> str | None
     given = text.lower().replace("-", "").replace("_", "")
     if given in words:
         return words[given]
-    near = difflib.get_close_matches(given, words, n=1)
+    near = [word for word in words if given and word.startswith(given)] or difflib.get_close_matches(given, words, n=1)
     meant = f"did you mean {words[near[0]]}?" if near else f"one of {', '.join(words.values())}"
     raise typer.BadParameter(f"{text!r} is unknown: {meant}", param_hint=option)

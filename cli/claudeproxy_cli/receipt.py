@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
 from claudeproxy_cli.environment import covers
 from claudeproxy_cli.listing import SHORT_ID
-from claudeproxy_cli.options import home_flag
+from claudeproxy_cli.options import home_flag, program
 from claudeproxy_cli.render import plain
-from claudeproxy_cli.times import duration, iso
+from claudeproxy_cli.times import NANO, duration
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -50,25 +51,24 @@ class Receipt:
     received: int
     sources: tuple[tuple[str, int], ...]
     largest: str | None  # id of the request with the largest context
+    settled: bool = True  # all of it is explained
 
     def lines(self, *, home: Home, since: int, seconds: float) -> list[str]:
-        """The three lines."""
+        """The three lines, each within 80 columns where names and numbers are ordinary."""
         flag = home_flag(home)
         whole = sum(tokens for _, tokens in self.sources) or 1
-        top = ", ".join(
-            f"{plain(label)} {tokens:,} ({tokens / whole:.0%})" for label, tokens in self.sources[:TOP] if tokens
-        )
+        top = ", ".join(f"{tokens / whole:.0%} {plain(label)}" for label, tokens in self.sources[:TOP] if tokens)
         count = f"{self.requests:,} request{'s' if self.requests != 1 else ''}"
         if self.failed:
             count += f" ({self.failed:,} failed)"
-        tokens = f"about {self.sent:,} tokens sent, {self.received:,} received"
-        look = f"claudeproxy query{flag} --since {iso(since)}"
+        tokens = f"~{self.sent:,} tokens sent, {self.received:,} received"
+        look = f"query{flag} --since {datetime.fromtimestamp(since // NANO, UTC):%Y-%m-%dT%H:%M:%SZ}"
         if self.largest:
-            look = f"claudeproxy show{flag} {self.largest[:SHORT_ID]}  or  {look}"
+            look = f"show{flag} {self.largest[:SHORT_ID]}, {look}"
         return [
             f"claudeproxy: {count}, {tokens}, in {duration(seconds)}",
-            f"  largest sources: {top or 'none attributed yet'}",
-            f"  look closer: {look}",
+            f"  largest sources: {top or ('none (no prompt was sent)' if self.settled else 'not attributed yet')}",
+            f"  look closer: {program()} {look}",
         ]
 
 
@@ -118,6 +118,7 @@ def read_receipt(storage: CaptureStorage, since: int, pid: int) -> Receipt:
         received=sum(r.response_tokens or 0 for r in requests),
         sources=tuple(sorted(sources.items(), key=lambda item: -item[1])),
         largest=None if largest is None else largest.id,
+        settled=all(map(_is_explained, requests)),
     )
 
 
@@ -154,15 +155,15 @@ def likely_cause(
     if base and not reverse:
         host = (urlsplit(base).hostname or base).lower()
         if not any(covers(name, host) for name in config.intercept_hosts):
-            return f"ANTHROPIC_BASE_URL points at {host}, which is not intercepted", "use `claudeproxy run --reverse`"
+            return f"ANTHROPIC_BASE_URL points at {host}, which is not intercepted", f"use `{program()} run --reverse`"
     if not reverse:
         return (
-            "the command made no request to the API, or it ignores proxies (Node's fetch before 22.21 does)",
-            "try `claudeproxy run --reverse`, which uses ANTHROPIC_BASE_URL instead",
+            "the command sent nothing to the API, or ignores proxies",
+            f"try `{program()} run --reverse`: it sets ANTHROPIC_BASE_URL",
         )
     return (
-        "the command made no request to the API, or it ignores ANTHROPIC_BASE_URL",
-        "try without --reverse; `claudeproxy doctor` checks the proxy itself",
+        "the command sent nothing to the API, or ignores ANTHROPIC_BASE_URL",
+        f"try without --reverse; `{program()} doctor` checks the proxy itself",
     )
 
 

@@ -8,6 +8,7 @@ reason that they do not work (``--strict`` turns that round).
 from __future__ import annotations
 
 import os
+import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,11 +19,11 @@ import typer
 from claudeproxy.errors import ClaudeProxyError, StorageError
 from claudeproxy_cli import bundle
 from claudeproxy_cli.attached import AttachedServer
-from claudeproxy_cli.child import NOT_EXECUTABLE, NOT_FOUND, find_command, run_child
+from claudeproxy_cli.child import CommandError, find_command, run_child
 from claudeproxy_cli.client_settings import find_shadows
 from claudeproxy_cli.environment import Launch, connect_environment, inherited, reverse_environment
 from claudeproxy_cli.options import ConfigOption, HomeOption, load_config
-from claudeproxy_cli.render import note, plain
+from claudeproxy_cli.render import is_terminal, note, plain
 from claudeproxy_cli.running import find_server, reachable, url
 
 if TYPE_CHECKING:
@@ -33,6 +34,9 @@ if TYPE_CHECKING:
 
 # What the recorder may take beyond the drain: the supervisor's own limit and a little.
 RECORD_SECONDS: Final = 12.0
+
+# Keys that say how a server is reached, how it logs and where it is: no reason not to use the one that runs.
+_OF_SERVERS: Final = frozenset({"home", "bind_address", "api_address", "api_token", "log_format", "log_level"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,10 +69,17 @@ def command(
     for as long as the command runs. Terminal, signals and
     exit code pass through.
     """
-    program = find_command(arguments[0], os.environ)
-    if program is None:
-        note(f"claudeproxy: command not found: {plain(arguments[0])}")
-        raise typer.Exit(NOT_FOUND)
+    try:
+        find_command(arguments[0], os.environ)
+        code = _run(arguments, config, home, reverse=reverse, strict=strict)
+    except CommandError as error:
+        note(f"claudeproxy: {plain(str(error))}")
+        code = error.code
+    raise typer.Exit(code)
+
+
+def _run(arguments: Sequence[str], config: Path | None, home: Path | None, *, reverse: bool, strict: bool) -> int:
+    """Run the command behind a proxy, or without one when there can be none. Raises CommandError."""
     try:
         settings = load_config(home, config)
         proxy, launch = _prepare(settings, config, reverse=reverse)
@@ -76,10 +87,10 @@ def command(
         reason = " ".join(str(error).split())
         if strict:
             note(f"claudeproxy: the proxy cannot start, and --strict refuses to run without: {reason}")
-            raise typer.Exit(1) from None
+            return 1
         note(f"claudeproxy: running without capture, the proxy cannot start: {reason}")
-        raise typer.Exit(_run(arguments, os.environ)) from None
-    raise typer.Exit(_captured(settings, proxy, launch, arguments, reverse=reverse))
+        return run_child(arguments, os.environ)
+    return _captured(settings, proxy, launch, arguments, reverse=reverse)
 
 
 def _captured(
@@ -94,12 +105,14 @@ def _captured(
             note(f"claudeproxy: {plain(str(shadow))}, which overrides what `run` sets")
     since, started = time.time_ns(), time.monotonic()
     try:
-        code = _run(arguments, launch.environment)
+        code = run_child(arguments, launch.environment)
     finally:
         seconds = time.monotonic() - started
         ended = proxy.attached is None or proxy.attached.stop(config.drain_seconds + RECORD_SECONDS)
     if not ended:
         note(f"claudeproxy: the proxy did not end in time; its log is {config.paths.log_file}")
+    if is_terminal(sys.stderr):
+        note("")  # the command's last line may lack its end
     for line in _receipt(config, proxy, launch.environment, since, seconds, reverse=reverse):
         note(line)
     return code
@@ -135,15 +148,6 @@ def _receipt(
     return nothing_captured(config, environment, find_shadows(Path.cwd(), environment), reverse=reverse)
 
 
-def _run(arguments: Sequence[str], environment: Mapping[str, str]) -> int:
-    code = run_child(arguments, environment)
-    if code == NOT_EXECUTABLE:
-        note(
-            f"claudeproxy: {plain(arguments[0])} ended with {code}, which is also what a file that is no program gives"
-        )
-    return code
-
-
 def _prepare(config: ClaudeProxyConfig, config_file: Path | None, *, reverse: bool) -> tuple[Proxy, Launch]:
     """A proxy that listens, and the child's environment. Raises what keeps it from starting."""
     config.paths.create()
@@ -151,8 +155,9 @@ def _prepare(config: ClaudeProxyConfig, config_file: Path | None, *, reverse: bo
     ours = [running.proxy_url] if running else []
     way = inherited(os.environ, reverse=reverse, ours=ours)
     wanted = overrides(config, way, os.environ, ours=_own_certificate_files(config))
-    # A server that runs already goes its own way upstream: the caller's proxy or gateway needs one that takes theirs.
-    if running and not wanted.keys() & {"CLAUDEPROXY_UPSTREAM_PROXY", "CLAUDEPROXY_UPSTREAM"}:
+    # A server that runs already goes its own way: a proxy, gateway or setting of the caller's needs one that takes it.
+    own_way = wanted.keys() & {"CLAUDEPROXY_UPSTREAM_PROXY", "CLAUDEPROXY_UPSTREAM"} or config_file or given(config)
+    if running and not own_way:
         proxy = Proxy(address=running.proxy, pid=running.pid, attached=None)
     else:
         server = AttachedServer.start(config.paths, config_file, environment={**os.environ, **wanted})
@@ -179,6 +184,11 @@ def overrides(
     if extra and extra not in ours and config.upstream_ca is None and Path(extra).is_file():
         wanted["CLAUDEPROXY_UPSTREAM_CA"] = extra  # a company's CA that the client had to trust, so we have to
     return wanted
+
+
+def given(config: ClaudeProxyConfig) -> list[str]:
+    """The keys that the caller's environment sets and that decide where traffic goes and what is kept of it."""
+    return [key for key in type(config).model_fields if key not in _OF_SERVERS and config.origin(key).startswith("env")]
 
 
 def _own_certificate_files(config: ClaudeProxyConfig) -> list[str]:

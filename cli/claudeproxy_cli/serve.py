@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import shlex
 import signal
+import sys
 from contextlib import suppress
 from pathlib import Path  # noqa: TC003  (typer reads the annotations when it runs)
 from typing import TYPE_CHECKING, Annotated, Final
@@ -18,9 +19,10 @@ import typer
 
 from claudeproxy import __version__
 from claudeproxy.errors import ClaudeProxyError, ConfigError
+from claudeproxy.logs import get_logger
 from claudeproxy_cli import attached
-from claudeproxy_cli.options import ConfigOption, HomeOption, home_flag, load_config
-from claudeproxy_cli.render import note
+from claudeproxy_cli.options import ConfigOption, HomeOption, home_flag, load_config, program
+from claudeproxy_cli.render import is_terminal, note
 from claudeproxy_cli.running import RunningServer, find_server, remove_state, url, write_state
 
 if TYPE_CHECKING:
@@ -30,6 +32,8 @@ if TYPE_CHECKING:
 
     from claudeproxy.config import ClaudeProxyConfig
     from claudeproxy.service import ClaudeProxy, ServiceAddresses
+
+log = get_logger("claudeproxy.serve")
 
 STOP_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
 
@@ -70,17 +74,22 @@ def _serve(config: ClaudeProxyConfig) -> None:
     from claudeproxy.api.entry import serve as serve_api
     from claudeproxy.service import ClaudeProxy
 
-    if other := find_server(config.paths.state_file):
-        note(f"process {other.pid} serves from {config.home} too, on {url(other.proxy)}; `run` will use the new one")
     state = config.paths.state_file
+    other = find_server(state)
 
     def started(addresses: ServiceAddresses) -> None:
         server = RunningServer(pid=os.getpid(), proxy=addresses.proxy[0], api=addresses.api, version=__version__)
         write_state(state, server)
         print(banner(config, server), flush=True)
+        if other:
+            note(f"process {other.pid} serves from {config.home} too, on {url(other.proxy)}; `run` uses this one now")
 
     try:
         _run(config, ClaudeProxy(config, serve_api, recorder="process"), started)
+    except ServeError as error:
+        if other:
+            raise ServeError(f"{error}. Process {other.pid} serves already, on {url(other.proxy)}") from None
+        raise
     finally:
         remove_state(state, os.getpid())
 
@@ -155,7 +164,10 @@ async def _watch(signals: AsyncIterator[int], running: trio.CancelScope, state: 
         if running.cancel_called:
             remove_state(state, os.getpid())
             os._exit(128 + number)
-        note("stopping; running exchanges may end, press Ctrl-C again to leave at once")
+        if is_terminal(sys.stderr):
+            note("stopping; running exchanges may end, press Ctrl-C again to leave at once")
+        else:
+            log.info("stopping", signal=signal.Signals(number).name)
         running.cancel()
 
 
@@ -199,12 +211,12 @@ def banner(config: ClaudeProxyConfig, server: RunningServer) -> str:
         proxy = proxy.replace("://", "://USER:PASSWORD@")
     flag = home_flag(config.paths)
     lines = [
-        f"claudeproxy {server.version}: proxy on {proxy}" + (f", REST API on {server.api_url}" if server.api else ""),
+        f"claudeproxy {server.version}: proxy on {proxy}" + (f", API on {server.api_url}" if server.api else ""),
         "to use it:",
         f"  {export('HTTPS_PROXY', proxy)}",
         f"  {export('NODE_EXTRA_CA_CERTS', str(config.ca_cert_path))}",
-        f"or without either: claudeproxy run{flag} -- claude",
-        f"to look: claudeproxy query{flag}",
+        f"or without either:  {program()} run{flag} -- claude",
+        f"to look:  {program()} query{flag}",
     ]
     if not config.enabled:
         lines.insert(1, "enabled is false: nothing is decrypted or recorded")

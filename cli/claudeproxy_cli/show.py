@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from claudeproxy.errors import NotFoundError
-from claudeproxy_cli.listing import KIND_COLUMNS, SOURCE_COLUMNS, open_captures, request_row, source_rows, with_tokens
+from claudeproxy_cli.breakdown import by_kind, by_type, print_sources
+from claudeproxy_cli.listing import KIND_COLUMNS, open_captures, request_row, source_rows, with_tokens
 from claudeproxy_cli.options import (
     ConfigOption,
     CsvOption,
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from claudeproxy.store.storage import CaptureStorage
-    from claudeproxy.store.values import CapturedRequest, CapturedResponse, ContextAttribution
+    from claudeproxy.store.values import CapturedRequest, CapturedResponse
 
 REDACTED: Final = "[REDACTED]"
 
@@ -56,6 +57,7 @@ def command(
     body: Annotated[bool, typer.Option("--body", help="Write the request's body, byte for byte.")] = False,
     response_body: Annotated[bool, typer.Option("--response-body", help="Write the response's body likewise.")] = False,
     curl: Annotated[bool, typer.Option("--curl", help="Print a curl command that sends it again.")] = False,
+    everything: Annotated[bool, typer.Option("--all", help="List the smallest sources, too.")] = False,
     as_json: JsonOption = False,
     jsonl: JsonlOption = False,
     csv: CsvOption = False,
@@ -79,13 +81,13 @@ def command(
         elif curl:
             print(curl_command(request))
         else:
-            show(storage, request, output)
+            show(storage, request, output, everything=everything)
     finally:
         storage.close()
 
 
-def show(storage: CaptureStorage, request: CapturedRequest, output: Format) -> None:
-    """Write one request in the given form; CSV carries the source breakdown."""
+def show(storage: CaptureStorage, request: CapturedRequest, output: Format, *, everything: bool = False) -> None:
+    """Write one request in the given form; CSV carries the source breakdown, a table all sources with `everything`."""
     response = _response(storage, request)
     sources = storage.sources(request.id)
     attributions = storage.attributions(request.id)
@@ -97,39 +99,17 @@ def show(storage: CaptureStorage, request: CapturedRequest, output: Format) -> N
     if output is Format.CSV:
         emit(by_kind(attributions) or source_rows(sources), KIND_COLUMNS, output)
         return
-    for line in summary(request, response):
+    rows = with_tokens(source_rows(sources))
+    for line in summary(request, response, rows):
         print(line)
-    print()
-    emit(with_tokens(source_rows(sources)), SOURCE_COLUMNS, output, title="where the context came from")
-    if kinds := by_kind(attributions):
+    if rows:
         print()
-        emit(kinds, KIND_COLUMNS, output, title="in detail")
+        print_sources(rows, by_kind(attributions), output, everything=everything)
 
 
-def by_kind(attributions: Sequence[ContextAttribution]) -> list[dict[str, object]]:
-    """Tokens by source and kind, the largest first: what a source's part consists of."""
-    totals: dict[tuple[str, str], int] = {}
-    accuracies: dict[tuple[str, str], set[str]] = {}
-    for piece in attributions:
-        key = (piece.source.label, piece.kind)
-        totals[key] = totals.get(key, 0) + piece.token_count
-        accuracies.setdefault(key, set()).add(str(piece.accuracy))
-    whole = sum(totals.values())
-    return [
-        {
-            "label": label,
-            "kind": kind,
-            "token_count": tokens,
-            "share": round(tokens / whole, 4) if whole else 0.0,
-            # The least accurate part decides what the sum may be called.
-            "accuracy": max(accuracies[label, kind], key=("exact", "shared", "estimated").index),
-        }
-        for (label, kind), tokens in sorted(totals.items(), key=lambda item: (-item[1], item[0]))
-        if tokens
-    ]
-
-
-def summary(request: CapturedRequest, response: CapturedResponse | None) -> list[str]:
+def summary(
+    request: CapturedRequest, response: CapturedResponse | None, sources: Sequence[dict[str, object]] = ()
+) -> list[str]:
     """The request, its instants and its answer, a line a fact; safe to print."""
     who = request.identity
     facts: list[tuple[str, object]] = [
@@ -141,11 +121,18 @@ def summary(request: CapturedRequest, response: CapturedResponse | None) -> list
         ("class", who.request_class),
         ("session", who.session_id),
         ("agent", who.agent_id and " ".join(filter(None, (who.agent_type, who.agent_id)))),
+        ("called by", who.parent_agent_id),
         ("project", who.project),
+        ("turn", request.lineage.turn_index and _turn(request)),
+        ("follows", request.lineage.parent_request_id),
+        ("retry of", request.lineage.retry_of),
         ("context", f"{number(request.total_tokens)} tokens in {number(request.body_length)} bytes"),
+        ("", by_type(sources)),
+        ("", request.effective and "with the conversation that it continues; paths refer to the whole"),
+        ("", not request.context_complete and "began before it could be captured: part of it was never seen"),
     ]
     start = request.instants.request_initiated
-    facts.append(("time", iso(start)))
+    facts.append(("time", f"{iso(start)}  {_INSTANTS[0][1]}"))
     for name, meaning in _INSTANTS[1:]:
         at = getattr(request.instants, name)
         if at is not None:
@@ -154,6 +141,10 @@ def summary(request: CapturedRequest, response: CapturedResponse | None) -> list
     if response is not None:
         facts += _response_facts(response)
     return [f"{name:<13}{plain(str(value))}" for name, value in facts if value]
+
+
+def _turn(request: CapturedRequest) -> str:
+    return f"{request.lineage.turn_index}, prompt {request.lineage.prompt_index}"
 
 
 def _response_facts(response: CapturedResponse) -> list[tuple[str, object]]:
@@ -203,7 +194,8 @@ def _details(request: CapturedRequest) -> dict[str, object]:
         "entry_mode": str(request.entry_mode),
         "client": request.identity.client,
         "client_version": request.identity.client_version,
-        "agent_type": request.identity.agent_type,
+        "effective": request.effective,
+        "context_complete": request.context_complete,
         "error": request.error,
         "header_list": [list(pair) for pair in request.headers],
         "body_kept": str(request.body_kept),

@@ -64,6 +64,12 @@ async def test_the_list_is_newest_first_with_the_fields_of_the_contract(
         "request_class": "main",
         "client_version": "2.1.330",
         "project": "/home/someone/project",
+        "retry_of": None,
+        "parent_request_id": None,
+        "prompt_index": 1,
+        "turn_index": 1,
+        "effective": False,
+        "context_complete": True,
         "entry_mode": "connect",
         "upstream_url": "https://gateway.example/v1/messages?beta=true",
     }

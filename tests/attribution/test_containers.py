@@ -89,3 +89,30 @@ def test_lists_without_lines_are_the_clients():
     found = analyze(body(user(text("go")), system("\n\n".join(heads))))
     assert labels(found, "None.") == {"Framework: deferred tools"}
     assert labels(found, "require authentication") == {"Framework: MCP availability"}
+
+
+def test_a_server_that_quotes_another_servers_heading_keeps_its_text():
+    """The client sorts servers by name: a heading out of that order is a quotation, before it and behind it."""
+    head = (
+        "# MCP Server Instructions\n\nThe following MCP servers have provided instructions for how to use their tools:"
+    )
+    parts = ["## a\nof-a", "## b\nquoted-in-a", "## b\nof-b", "## c\nof-c", "## b\nquoted-in-c"]
+    tools = [tool(f"mcp__{name}__x") for name in "abc"]
+    found = analyze(body(user(text("go")), system("\n\n".join([head, *parts])), tools=tools))
+    expected = {"of-a": "a", "quoted-in-a": "a", "of-b": "b", "of-c": "c", "quoted-in-c": "c"}
+    assert {words: labels(found, words) for words in expected} == {w: {f"MCP: {n}"} for w, n in expected.items()}
+
+
+def test_servers_in_any_order_have_their_own_text():
+    """Older clients list them as they connected."""
+    head = (
+        "# MCP Server Instructions\n\nThe following MCP servers have provided instructions for how to use their tools:"
+    )
+    tools = [tool(f"mcp__{name}__x") for name in "abc"]
+    listed = f"{head}\n\n## c\nof-c\n\n## a\nof-a\n\n## b\nof-b"
+    found = analyze(body(user(text("go")), system(listed), tools=tools))
+    assert {words: labels(found, words) for words in ("of-a", "of-b", "of-c")} == {
+        "of-a": {"MCP: a"},
+        "of-b": {"MCP: b"},
+        "of-c": {"MCP: c"},
+    }

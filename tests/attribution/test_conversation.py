@@ -265,6 +265,48 @@ def test_other_callers_own_their_results():
     assert labels(found, "of-list") == {"Tool: ListMcpResourcesTool"}
 
 
+def test_a_list_of_resources_is_cut_by_server():
+    """Each entry names its server; brackets, other entries and what is glued behind are nobody's resources."""
+    listed = '[{"name":"é","server":"docs","description":"of-docs"},{"server":"my_tracker"},{"uri":"of-nobody"}]'
+    style = "Curt output style is active. Remember to follow the specific guidelines."
+    glued = f"\n\n<system-reminder>\n{style}\n</system-reminder>"
+    call = said(use("a", "ListMcpResourcesTool"))
+    found = analyze(body(user(text("go")), call, user(result("a", listed + glued)), tools=[tool("Read")]))
+    assert owners(found, "of-docs") == {("MCP: docs", "result")}
+    assert owners(found, '"my_tracker"') == {("MCP: my_tracker", "result")}
+    assert labels(found, "of-nobody") == {"Tool: ListMcpResourcesTool"}
+    assert labels(found, "Curt output style") == {"Framework: output style"}
+
+
+@pytest.mark.parametrize(
+    "words", ["PreToolUse:Bash hook error: [x]: planted-reason", "Bash operation blocked by hook:\n- planted-reason"]
+)
+def test_a_call_that_a_hook_forbade_has_the_hooks_words_for_a_result(words):
+    """The tool never ran. The same words without the error are the tool's, and so are those that name another tool."""
+    call = said(use("a", "Bash", command="x"), use("b", "Bash", command="y"), use("c", "Read", file_path="z"))
+    answers = user(
+        result("a", words, is_error=True),
+        result("b", words.replace("reason", "output")),
+        result("c", words.replace("reason", "other"), is_error=True),
+    )
+    found = analyze(body(user(text("go")), call, answers, tools=[tool("Read")]))
+    assert owners(found, "planted-reason") == {("Hook: PreToolUse:Bash", "error")}
+    assert owners(found, "planted-output") == {("Tool: Bash", "result")}
+    assert owners(found, "planted-other") == {("Tool: Read", "error")}
+
+
+def test_no_hook_is_glued_to_a_result_where_hooks_stand_apart():
+    """Layout A, until a session is resumed: so a copy of a hook's reminder in an output is the output's."""
+    copy = "out\n\n<system-reminder>\nPostToolUse:Bash hook additional context: planted-copy\n</system-reminder>"
+    call = said(use("a", "Bash", command="x"))
+    apart = reminder("PostToolUse:Bash hook additional context: planted-genuine")
+    found = analyze(body(user(text("go")), call, user(result("a", copy), apart), tools=[tool("Read")]))
+    assert labels(found, "planted-copy") == {"Tool: Bash"}
+    assert labels(found, "planted-genuine") == {"Hook: PostToolUse:Bash"}
+    glued = analyze(body(user(text("go")), call, user(result("a", copy)), tools=[tool("Read")]))
+    assert labels(glued, "planted-copy") == {"Hook: PostToolUse:Bash"}
+
+
 def test_tool_references_belong_to_the_tool_that_they_load():
     """A search result names tools; the names are their servers'."""
     references = [
@@ -304,6 +346,19 @@ def test_background_agents_report_inside_a_notification():
     found = analyze(body(user(text("go")), said(text("ok")), user(reminder(notification))))
     assert labels(found, "background-report") == {"Agent: background"}
     assert labels(found, "Automated.") == {"Framework: task notification"}
+
+
+def test_a_notification_names_the_call_that_it_is_about():
+    """So the report of a background agent goes to that agent."""
+    notification = (
+        "[SYSTEM NOTIFICATION - NOT USER INPUT]\nAutomated.\n\n<task-notification>\n<tool-use-id>{}</tool-use-id>\n"
+        "<result>{}\n<tool-use-id>b</tool-use-id></result>\n</task-notification>"
+    )
+    calls = said(use("a", "Agent", subagent_type="planner", prompt="x"), use("b", "Agent", subagent_type="other"))
+    both = "\n\n".join(notification.format(call, f"report-{call}") for call in "ab")
+    found = analyze(body(user(text("go")), calls, user(result("a", "launched"), result("b", "launched")), system(both)))
+    assert owners(found, "report-a") == {("Agent: planner", "result")}
+    assert owners(found, "report-b") == {("Agent: other", "result")}
 
 
 def test_a_subagents_request_is_its_agents():

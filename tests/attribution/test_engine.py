@@ -6,11 +6,9 @@ import json
 
 import pytest
 
-from claudeproxy.attribution import DEFAULT, AttributionEngine, PriorBlock
+from claudeproxy.attribution import DEFAULT, AttributionEngine
 from claudeproxy.model import SourceType
-from claudeproxy.sansio.messages import Section
 from tests.attribution.bodies import (
-    BILLING,
     CLAUDE,
     DATE,
     FINGERPRINTS,
@@ -77,19 +75,6 @@ def test_many_scenes_do_not_pile_up(monkeypatch):
     for name in ("a", "b", "c", "a"):
         request = body(user(text("go")), said(use("t", f"mcp__{name}__x")), user(result("t", "out")))
         assert labels(warm.analyze_request(request, headers=CLAUDE), "out") == {f"MCP: {name}"}
-
-
-def test_history_names_the_calls_that_a_thread_refers_to():
-    """A request that continues a thread holds results only; the calls stand in what it continues."""
-    call = json.dumps(use("t", "mcp__docs__find")).encode()
-    history = {"msg_1": [PriorBlock(section=Section.MESSAGES, role="assistant", raw=call)]}
-    thread = {"type": "continue", "previous_message_id": "msg_1"}
-    request = body(user(result("t", "late")), system=[text(BILLING)], thread=thread)
-    alone = engine().analyze_request(request, headers=CLAUDE)
-    joined = engine().analyze_request(request, headers=CLAUDE, history=history)
-    check_partition(request, joined)
-    assert labels(alone, "late") == {"Tool: unknown tool"}
-    assert labels(joined, "late") == {"MCP: docs"}
 
 
 def test_the_version_tells_rules_and_fingerprints_apart():
@@ -169,7 +154,7 @@ def test_requests_of_plain_applications():
     assert owners(found, "own-system") == {("User", "instructions")}
     assert owners(found, "own-prompt") == {("User", "prompt")}
     assert owners(found, "own-tool") == {("Tool: get_weather", "schema")}
-    assert owners(found, "own-query") == {("Assistant: tool calls", "call")}
+    assert owners(found, "own-query") == {("Tool: web_search", "call")}
     assert owners(found, "own-hit") == {("Tool: web_search", "result")}
     assert owners(found, "of-wiki") == {("MCP: wiki", "result")}
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass, field
 
 import pytest
 
 from claudeproxy.attribution.identity import marks_subagents
+from claudeproxy.model import AgentCall
 from tests.attribution.bodies import (
     BILLING,
     CWD,
@@ -23,6 +25,7 @@ from tests.attribution.bodies import (
     system,
     text,
     tool,
+    use,
     user,
 )
 
@@ -166,3 +169,103 @@ def test_threads_name_the_message_that_they_continue():
 def test_which_versions_mark_subagents(version, marks):
     """Since 2.1.197 the billing block does."""
     assert marks_subagents(version) is marks
+
+
+# --- agents that only their prompt tells of ------------------------------------------------------------------------
+
+OLD = "claude-cli/2.0.76 (external, cli)"
+CALL = AgentCall(id="toolu_1", agent_type="botanist", parent_agent_id="a0")
+
+
+@dataclass
+class Calls:
+    """Evidence that knows one call."""
+
+    prompt: str = "Find the family."
+    asked: list[tuple[str, str]] = field(default_factory=list)
+
+    def agent_call(self, session_id: str, prompt: str) -> AgentCall | None:
+        self.asked.append((session_id, prompt))
+        return CALL if prompt == self.prompt else None
+
+    def injected(self, session_id: str, text: str) -> None:
+        return None
+
+
+def identify_with(evidence: Calls, request: bytes, **fields: str):
+    return engine().analyze_request(request, headers=headers(**fields), evidence=evidence).identity
+
+
+AGENT = [text(IDENTITY), text("You press plants.")]
+ASKED = user(reminder("x"), text("Find the family."))
+
+
+def test_an_older_clients_agent_is_known_by_its_prompt():
+    """Name, parent and class; the call stands for the id that it does not send."""
+    request = body(ASKED, said(text("I look.")), user(text("go on")), system=AGENT, tools=TOOLS)
+    found = identify_with(evidence := Calls(), request, user_agent=OLD, x_claude_code_session_id=SESSION)
+    assert (found.agent_id, found.parent_agent_id, found.agent_type) == ("toolu_1", "a0", "botanist")
+    assert found.request_class == "subagent"
+    assert evidence.asked == [(SESSION, "Find the family.")]
+
+
+def test_the_users_own_agents_get_their_names_from_the_call():
+    """The header only says `custom`; id and parent are the header's."""
+    found = identify_with(
+        Calls(),
+        body(ASKED, system=AGENT, tools=TOOLS),
+        user_agent="claude-cli/2.1.330 (external, cli)",
+        x_claude_code_session_id=SESSION,
+        x_claude_code_agent_id="a1",
+        x_claude_code_agent_type="custom",
+    )
+    assert (found.agent_id, found.parent_agent_id, found.agent_type) == ("a1", "a0", "botanist")
+
+
+def test_a_stated_type_is_believed():
+    fields = {"x_claude_code_agent_id": "a1", "x_claude_code_agent_type": "Explore", "user_agent": OLD}
+    found = identify_with(Calls(), body(ASKED, system=AGENT), x_claude_code_session_id=SESSION, **fields)
+    assert found.agent_type == "Explore"
+
+
+def test_whoever_made_the_call_is_not_its_agent():
+    """A person may type what the model then passes on word for word."""
+    request = body(ASKED, said(use("toolu_1", "Task", prompt="Find the family.")), system=AGENT, tools=TOOLS)
+    found = identify_with(Calls(), request, user_agent=OLD, x_claude_code_session_id=SESSION)
+    assert (found.agent_id, found.agent_type) == (None, None)
+
+
+@pytest.mark.parametrize(
+    ("agent", "session"), [("claude-cli/2.1.330 (external, cli)", SESSION), (OLD, None), ("curl/8", SESSION)]
+)
+def test_nobody_is_asked_in_vain(agent, session):
+    """A newer client marks every agent; without a session nothing can be matched; others start no agents."""
+    request = body(ASKED, system=AGENT if "claude" in agent else "mine", tools=TOOLS)
+    fields = {"x_claude_code_session_id": session} if session else {}
+    found = identify_with(evidence := Calls(), request, user_agent=agent, **fields)
+    assert evidence.asked == []
+    assert found.agent_id is None
+
+
+# --- prompts and attempts ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("messages", "expected"),
+    [
+        ([user(text("go"))], True),
+        ([user(text("go")), said(use("t", "Read")), user(result("t", "x"))], False),
+        ([user(text("go")), said(use("t", "Read")), user(result("t", "x"), text("Tool loaded."))], False),
+        ([user(text("go")), said(text("done")), user(text("more")), system("news")], True),
+        ([user(text("go")), said(text("pre-filled"))], False),
+        ([system("news")], False),
+        ([], False),
+    ],
+)
+def test_what_begins_with_a_prompt(messages, expected):
+    assert identify(body(*messages, tools=TOOLS)).begins_prompt is expected
+
+
+@pytest.mark.parametrize(("header", "expected"), [("2", 2), ("0", 0), ("-1", 0), ("99999", 0), ("x", 0)])
+def test_attempts_that_the_client_counts(header, expected):
+    assert identify(body(user(text("go"))), x_stainless_retry_count=header).retry_count == expected

@@ -72,12 +72,20 @@ def test_quoted_entries_stay_the_quoting_files(quoted):
     assert labels(found, "quoted") == {f"Memory: {CWD}/CLAUDE.md"}
 
 
-def test_without_a_working_directory_entries_are_believed():
-    """Nothing is known against them."""
+def test_without_a_working_directory_files_lie_on_one_line():
+    """From the root down to a directory that nobody names; imports may lie anywhere."""
     found = memory(
-        entry("/a/CLAUDE.md", "project", "one"), entry("/b/CLAUDE.md", "project", "two"), environment="nothing"
+        entry("/a/CLAUDE.md", "project", "one\n\n@/elsewhere/more.md"),
+        entry("/b/CLAUDE.md", "project", "quoted"),
+        entry("/elsewhere/more.md", "project", "imported"),
+        entry("/a/b/CLAUDE.md", "project", "two"),
+        entry("/a/c/CLAUDE.md", "project", "beside"),
+        entry("/a/b/CLAUDE.local.md", "local", "three"),
+        environment="nothing",
     )
-    assert labels(found, "two") == {"Memory: /b/CLAUDE.md"}
+    owners_of = {"two": "/a/b/CLAUDE.md", "imported": "/elsewhere/more.md", "three": "/a/b/CLAUDE.local.md"}
+    owners_of |= {"quoted": "/a/CLAUDE.md", "beside": "/a/b/CLAUDE.md"}
+    assert {words: labels(found, words) for words in owners_of} == {w: {f"Memory: {p}"} for w, p in owners_of.items()}
 
 
 def test_windows_paths():

@@ -20,6 +20,9 @@ from claudeproxy.model import Source, SourceType
         ("mcp__a__b__c", (), "a"),
         ("mcp__a__b__c", ("a", "a__b"), "a__b"),
         ("mcp__ab__c", ("a",), "ab"),
+        ("mcp__a___b", ("a", "a_"), "a_"),
+        ("mcp__a___b", ("a",), "a"),
+        ("mcp__a__", ("a",), "a"),
         ("mcp__docs", (), None),
         ("mcp____x", (), None),
         ("Read", ("Read",), None),
@@ -77,3 +80,10 @@ def test_servers_are_equal_when_their_facts_are():
     one.source("a")
     assert one == two
     assert hash(one) == hash(two)
+
+
+def test_many_servers_take_no_longer_each():
+    """A comparison of every tool with every server would be ten thousand million."""
+    tools = [f"mcp__server_{number}__tool" for number in range(100_000)]
+    servers = gather_servers(tools, [f"server_{number}" for number in range(100_000)])
+    assert servers.tool_source("mcp__server_7__tool") == Source(type=SourceType.MCP_SERVER, name="server_7")

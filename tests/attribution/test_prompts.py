@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import pytest
 
+from claudeproxy.attribution import AttributionEngine
 from tests.attribution.bodies import (
     CWD,
     DATE,
+    IDENTITY,
     analyze,
     body,
+    headers,
     labels,
     owners,
     reminder,
@@ -182,3 +185,64 @@ def test_later_words_to_a_subagent_are_less_sure():
     (later,) = [segment for segment in found.segments() if segment.text == "later-words"]
     assert first.source.label == later.source.label == "Agent: unknown"
     assert first.confidence > later.confidence
+
+
+def test_hooks_of_1_x_have_tags_of_their_own():
+    """Beside a prompt; alone such a text is a prompt, and so it is in versions that write reminders."""
+    start = text("<session-start-hook>planted-start</session-start-hook>")
+    submit = text("<user-prompt-submit-hook>planted-submit</user-prompt-submit-hook>")
+    after = text("<post-tool-use-hook>planted-after</post-tool-use-hook>")
+    feedback = text("Read operation feedback:\n- [hook]: planted-feedback\n")
+    conversation = (
+        user(reminder(DATE), start, text("planted-prompt"), submit),
+        said(use("a", "Read", file_path="/x")),
+        user(result("a", "of-read"), after, feedback),
+    )
+    old = body(*conversation, tools=TOOLS, system=[text(IDENTITY)])
+    found = AttributionEngine().analyze_request(old, headers=headers(user_agent="claude-cli/1.0.128 (external, cli)"))
+    assert owners(found, "planted-start") == {("Hook: SessionStart", "body")}
+    assert owners(found, "planted-submit") == {("Hook: UserPromptSubmit", "body")}
+    assert owners(found, "planted-after") == {("Hook: PostToolUse:Read", "body")}
+    assert owners(found, "planted-feedback") == {("Hook: PostToolUse:Read", "body")}
+    assert owners(found, "planted-prompt") == {("User", "prompt")}
+    assert labels(analyze(body(*conversation, tools=TOOLS)), "planted-start") == {"User"}
+    alone = body(user(start), tools=TOOLS, system=[text(IDENTITY)])
+    found = AttributionEngine().analyze_request(alone, headers=headers(user_agent="claude-cli/1.0.128 (external, cli)"))
+    assert labels(found, "planted-start") == {"User"}
+
+
+def test_a_wrapped_prompt_between_tagged_hooks_is_still_the_prompt():
+    """The tags are no prompt, and the reminder behind them would leave the turn without one."""
+    start = text("<session-start-hook>planted-start</session-start-hook>")
+    request = body(user(start, reminder(f"{DATE} planted-prompt")), tools=TOOLS, system=[text(IDENTITY)])
+    old = headers(user_agent="claude-cli/1.0.128 (external, cli)")
+    found = AttributionEngine().analyze_request(request, headers=old)
+    assert labels(found, "planted-prompt") == {"User"}
+    assert labels(found, "planted-start") == {"Hook: SessionStart"}
+
+
+def test_a_list_of_deferred_tools_is_no_prompt():
+    """2.1.100 has it as a message of its own before the first prompt."""
+    listing = text("<available-deferred-tools>\nWebFetch\n</available-deferred-tools>")
+    found = analyze(body(user(listing), user(reminder(DATE), reminder("planted-prompt")), tools=TOOLS))
+    assert labels(found, "planted-prompt") == {"User"}
+
+
+def test_a_skill_with_a_context_of_its_own_is_its_agents_prompt():
+    """The forked agent is asked with the skill's body."""
+    request = body(user(reminder(DATE), text(f"{BASE}/survey\n\nplanted-body")), tools=TOOLS)
+    found = analyze(request, x_claude_code_agent_id="a1")
+    assert owners(found, "planted-body") == {("Skill: survey", "body")}
+
+
+def test_agents_are_warmed_up_by_the_client():
+    """2.0 does so at its start."""
+    found = analyze(body(user(text("Warmup")), tools=TOOLS), x_claude_code_agent_id="a1")
+    assert labels(found, "Warmup") == {"Framework: warm-up"}
+
+
+def test_a_failed_skill_has_no_body():
+    """What stands behind its result is somebody else's."""
+    failed = result("a", "<tool_use_error>No such tool</tool_use_error>", is_error=True)
+    request = body(user(text("go")), said(use("a", "Skill", skill="x")), user(failed, text("planted")), tools=TOOLS)
+    assert labels(analyze(request), "planted") == {"User"}

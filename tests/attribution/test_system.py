@@ -9,6 +9,7 @@ from tests.attribution.bodies import (
     IDENTITY,
     KNOWN,
     KNOWN_PART,
+    SUBAGENT_BILLING,
     VERSION,
     analyze,
     body,
@@ -46,12 +47,49 @@ def test_appended_text_is_the_users():
         assert owners(found, words) == {("User", "instructions")}
 
 
-def test_short_paragraphs_go_with_their_neighbours():
-    """A short heading with what follows, other short text with what precedes."""
-    found = analyze(prompt(KNOWN, "tiny", "# Memory", "You have a persistent file-based memory at `/m/`.", KNOWN))
-    assert labels(found, "tiny") == {"Framework: system prompt"}
+def test_short_paragraphs_have_no_fingerprint():
+    """A heading goes with what it heads; of other short text the client's prompt has next to none."""
+    memory = "You have a persistent file-based memory at `/m/`."
+    found = analyze(prompt(KNOWN, "Examples:", "tiny", "# Memory", memory, KNOWN, "# Mine", "mine", "# Own", KNOWN))
+    assert labels(found, "Examples:") == {"Framework: system prompt"}
     assert labels(found, "# Memory") == {"Framework: memory"}
+    assert {label for words in ("tiny", "# Mine", "mine") for label in labels(found, words)} == {"User"}
     assert analyze(prompt("tiny", KNOWN)) is not None
+
+
+def test_appended_text_behind_an_open_container_is_left_undecided_where_nothing_parts_them():
+    """2.0 and older: one line break before git status says that something was appended, but not where it begins."""
+    servers = [
+        "# MCP Server Instructions",
+        "The following MCP servers have provided instructions for how to use their tools:",
+        "## docs\nplanted-instructions",
+        "planted-either",
+    ]
+    git = "gitStatus: This is the git status at the start of the conversation.\nMain"
+    appended = analyze(prompt(KNOWN, *servers, f"planted-appended\n{git}"))
+    assert owners(appended, "planted-instructions") == {("MCP: docs", "instructions")}
+    assert labels(appended, "planted-either") == {"Framework: unclassified"}
+    assert owners(appended, "planted-appended") == {("User", "instructions")}
+    bare = analyze(prompt(KNOWN, *servers, git))
+    assert labels(bare, "planted-either") == {"MCP: docs"}
+    short = analyze(prompt(KNOWN, *servers[:3], f"planted-appended\n{git}"))
+    assert labels(short, "planted-instructions") == {"MCP: docs"}
+    assert labels(short, "planted-appended") == {"User"}
+    without_git = prompt(KNOWN, *servers[:3], "planted-appended")
+    assert labels(analyze(without_git), "planted-appended") == {"MCP: docs"}
+    old = analyze(without_git.replace(VERSION.encode(), b"2.0.76"))
+    assert labels(old, "planted-appended") == {"Framework: unclassified"}  # the user's, where the version is known
+    alone = analyze(prompt(KNOWN, f"# Output Style: Curt\nplanted-style\n{git}"))
+    assert labels(alone, "planted-style") == {"Framework: output style"}
+
+
+def test_an_agents_text_in_an_unknown_version_is_the_agents():
+    """Its file stands before the client's notes, which have a marker."""
+    blocks = [text(SUBAGENT_BILLING), text(IDENTITY), text(f"planted-agent\n\n\nNotes:\n- Be absolute.\n\n{KNOWN}")]
+    request = body(user(text("go")), system=blocks, tools=TOOLS).replace(VERSION.encode(), b"9.9.999")
+    found = analyze(request, x_claude_code_agent_type="Explore")
+    assert owners(found, "planted-agent") == {("Agent: Explore", "instructions")}
+    assert labels(found, "Be absolute.") == {"Framework: agent notes"}
 
 
 def test_appended_text_stands_before_git_status():

@@ -210,6 +210,18 @@ def test_nothing_raises_whatever_breaks(tmp_path: Path) -> None:
     assert tap.statistics().errors > 3
 
 
+def test_an_exchange_for_which_there_is_no_room_at_all_is_counted_and_told_once(tmp_path: Path) -> None:
+    """A full disk: its bodies would have been left out, and not even its head can be written."""
+    told: list[str] = []
+    tap = make_tap(tmp_path, min_free_bytes=1 << 62)
+    tap._on_drop = lambda correlation_id, reason: told.append(reason)
+    tap.exchange(start(body_length=1)).end(end())
+    assert (tap.statistics().dropped, tap.statistics().lost, len(told)) == (1, 0, 1)
+    tap.writer.close()
+    tap.exchange(start(body_length=1)).end(end())
+    assert (tap.statistics().dropped, tap.statistics().lost, len(told)) == (1, 1, 2)
+
+
 def test_an_exchange_that_cannot_be_begun_is_lost_and_counted(tmp_path: Path) -> None:
     tap = make_tap(tmp_path)
     tap.key_hash = None  # type: ignore[assignment]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from claudeproxy_cli.child import NOT_EXECUTABLE, NOT_FOUND, find_command, run_child
+from claudeproxy_cli.child import NOT_EXECUTABLE, NOT_FOUND, CommandError, find_command, run_child
 from tests.cli.support import drain
 
 if TYPE_CHECKING:
@@ -58,17 +58,26 @@ def test_a_command_that_a_signal_ends_gives_128_and_its_number() -> None:
 
 
 def test_what_is_not_there_and_what_is_no_program_have_the_shells_codes(tmp_path: Path) -> None:
-    assert run_child([str(tmp_path / "missing")], ENVIRONMENT) == NOT_FOUND
     (tmp_path / "text").write_text("no program")
     (tmp_path / "text").chmod(0o755)
-    assert run_child([str(tmp_path / "text")], ENVIRONMENT) == NOT_EXECUTABLE
-    assert run_child([str(tmp_path)], ENVIRONMENT) == NOT_EXECUTABLE
+    for name, code, reason in (
+        ("missing", NOT_FOUND, "No such file"),
+        ("text", NOT_EXECUTABLE, "Exec format error"),
+        ("", NOT_EXECUTABLE, "Permission denied"),
+    ):
+        with pytest.raises(CommandError, match=f"cannot run .*: {reason}") as caught:
+            run_child([str(tmp_path / name)], ENVIRONMENT)
+        assert caught.value.code == code
 
 
 def test_commands_are_found_as_a_shell_finds_them(tmp_path: Path) -> None:
     tool = tmp_path / "tool"
     tool.write_text("#!/bin/sh\n")
-    assert find_command("tool", {"PATH": str(tmp_path)}) is None
+    with pytest.raises(CommandError, match="cannot run tool: command not found"):
+        find_command("tool", {"PATH": str(tmp_path)})
+    with pytest.raises(CommandError, match="it is not executable") as caught:
+        find_command(str(tool), {"PATH": ""})
+    assert caught.value.code == NOT_EXECUTABLE
     tool.chmod(0o755)
     assert find_command("tool", {"PATH": str(tmp_path)}) == str(tool)
     assert find_command(str(tool), {"PATH": ""}) == str(tool)

@@ -18,7 +18,16 @@ def test_it_shows_what_query_and_show_show(tmp_path: Path) -> None:
     assert {"MCP: atlas", "MCP: issue_tracker", "Skill: press-labels"} <= {
         line.split("  ")[0] for line in text.splitlines()
     }
+    assert "unclassified" not in text  # its client is invented, but what it says of itself is known
+    assert max(map(len, text.splitlines())) <= 80
     assert list(tmp_path.iterdir()) == []  # and leaves nothing behind
+
+
+def test_it_is_for_people_whatever_it_is_piped_to() -> None:
+    text = cli("demo").stdout
+    assert "time      id" in text
+    assert "where the context came from" in text
+    assert text.splitlines()[-1] == "now your own:  claudeproxy run -- claude"
 
 
 def test_what_is_kept_can_be_looked_at(home: Path) -> None:

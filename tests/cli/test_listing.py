@@ -14,10 +14,13 @@ from claudeproxy_cli.listing import (
     open_captures,
     outcome,
     request_columns,
+    shown,
     source_rows,
     top_sources,
+    who,
     with_tokens,
 )
+from claudeproxy_cli.options import Format
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -34,6 +37,16 @@ def test_sources_come_largest_first_with_their_share() -> None:
     assert [row["label"] for row in with_tokens(rows)] == ["MCP: b", "MCP: a"]
     assert top_sources(rows) == "75% MCP: b, 25% MCP: a"
     assert top_sources(rows, count=1) == "75% MCP: b"
+
+
+def test_what_has_no_context_shows_what_it_asked_for() -> None:
+    """Telemetry and settings are captured too: a list that shows dashes for them says nothing."""
+    row = {"method": "GET", "url": "https://api.anthropic.com/api/settings?key=1", "state": "complete"}
+    row |= {"status_code": 200, "agent_type": None, "request_class": None, "retry_of": None}
+    (got,) = shown([{**row, "sources": []}])
+    assert (got["content"], got["top_sources"], got["path"]) == ("GET /api/settings", "", "/api/settings")
+    (got,) = shown([{**row, "sources": source_rows([_total("a", 1)])}])
+    assert got["content"] == "100% MCP: a"
 
 
 def test_a_context_of_nothing_has_no_shares() -> None:
@@ -65,7 +78,7 @@ def test_an_outcome_is_a_word(state: str, status: int | None, word: str) -> None
     ],
 )
 def test_models_are_shown_by_what_tells_them_apart(model: str | None, shown: str) -> None:
-    columns = {column.key: column for column in request_columns(datetime(2026, 11, 22, tzinfo=UTC))}
+    columns = {column.key: column for column in request_columns(datetime(2026, 11, 22, tzinfo=UTC), Format.TABLE)}
     assert columns["model"].cell({"model": model}) == shown
 
 
@@ -73,3 +86,18 @@ def test_a_missing_database_is_nothing_yet_and_says_what_to_do(tmp_path: Path) -
     with pytest.raises(NotFoundError, match="claudeproxy demo"):
         open_captures(Home(path=tmp_path))
     assert f"--home {tmp_path}" in nothing_yet(Home(path=tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("agent_type", "request_class", "retry_of", "word"),
+    [
+        (None, "main", None, "main"),
+        ("botanist", "subagent", None, "botanist"),
+        (None, "main", "an id", "main, retry"),
+        (None, None, None, "-"),
+    ],
+)
+def test_who_asked_in_a_word(
+    agent_type: str | None, request_class: str | None, retry_of: str | None, word: str
+) -> None:
+    assert who({"agent_type": agent_type, "request_class": request_class, "retry_of": retry_of}) == word

@@ -53,6 +53,14 @@ def test_a_home_that_is_not_ours_fails(context: Context) -> None:
     assert "chown" in str(found.remedy)
 
 
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write anywhere")
+def test_a_home_that_cannot_be_made_fails(context: Context) -> None:
+    context.home.path.parent.chmod(0o500)
+    found = permissions(context)
+    context.home.path.parent.chmod(0o700)
+    assert (found.status, found.remedy) == ("fail", "use --home or CLAUDEPROXY_HOME")
+
+
 def test_a_good_database_is_said_to_be_one(home: Path, context: Context) -> None:
     fill(home, [altered(0)])
     found = database(context)

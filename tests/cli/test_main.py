@@ -76,7 +76,10 @@ def test_a_configuration_that_cannot_be_used_is_code_2_and_one_line(
 
 
 def test_what_is_not_found_names_what_is_near() -> None:
-    assert describe(NotFoundError("no request 'x'", near=("xa", "xb"))) == "no request 'x'\ndid you mean: xa, xb?"
+    assert describe(NotFoundError("no request 'x'", near=("xa", "xb"))) == "no request 'x'\ndid you mean xa or xb?"
+    long = ("3fa9c2d1-0000-4000-8000-000000000000", "3fa9c2d2-0000-4000-8000-000000000000")
+    assert describe(NotFoundError("no", near=long)) == "no\ndid you mean 3fa9c2d1 or 3fa9c2d2?"
+    assert long[0] in describe(NotFoundError("no", near=(long[0], f"{long[0][:-1]}1")))
     assert describe(ConfigError("text")) == "text"
 
 

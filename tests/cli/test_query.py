@@ -46,7 +46,7 @@ def test_a_table_fits_eighty_columns_and_shows_the_largest_sources(captured: Pat
     lines = text.splitlines()
     assert code == 0
     assert max(map(len, lines)) <= 80
-    assert lines[0].split() == ["time", "id", "status", "model", "class", "tokens", "largest", "sources"]
+    assert lines[0].split() == ["time", "id", "status", "class", "tokens", "largest", "sources"]
     assert len(lines) == 11
     assert "%" in lines[1]
 
@@ -65,7 +65,7 @@ def test_no_color_is_respected(captured: Path) -> None:
 def test_piped_it_writes_a_line_a_capture(captured: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["query", "--home", str(captured), "--limit", "2"]) == 0
     out, err = capsys.readouterr()
-    assert [len(line.split("\t")) for line in out.splitlines()] == [9, 9]
+    assert [len(line.split("\t")) for line in out.splitlines()] == [11, 11]
     assert err == ""
 
 
@@ -137,7 +137,8 @@ def test_more_than_a_page_is_read_page_by_page(home: Path, capsys: pytest.Captur
     ("arguments", "message"),
     [
         (["--since", "soon"], "--since: 'soon' is not a time"),
-        (["--type", "mcp"], "one of User, Framework"),
+        (["--type", "mcp"], "did you mean McpServer?"),
+        (["--type", "xyz"], "one of User, Framework"),
         (["--type", "skil"], "did you mean Skill?"),
         (["--state", "completed"], "did you mean complete?"),
         (["--json", "--csv"], "one of --json"),

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -33,19 +34,30 @@ def test_a_receipt_is_three_lines() -> None:
         sources=(("Framework", 30_000), ("MCP: do\x1bcs", 10_000), ("Memory", 5000), ("User", 3210)),
         largest="3fa9c2d1-0000-4000-8000-000000000000",
     )
-    look = "claudeproxy query --home '/a home' --since 2026-11-18T11:06:40.000000Z"
+    look = "query --home '/a home' --since 2026-11-18T11:06:40Z"
     assert receipt.lines(home=HOME, since=START, seconds=42) == [
-        "claudeproxy: 2 requests, about 48,210 tokens sent, 1,204 received, in 42s",
-        "  largest sources: Framework 30,000 (62%), MCP: docs 10,000 (21%), Memory 5,000 (10%)",
-        f"  look closer: claudeproxy show --home '/a home' 3fa9c2d1  or  {look}",
+        "claudeproxy: 2 requests, ~48,210 tokens sent, 1,204 received, in 42s",
+        "  largest sources: 62% Framework, 21% MCP: docs, 10% Memory",
+        f"  look closer: claudeproxy show --home '/a home' 3fa9c2d1, {look}",
     ]
+
+
+def test_an_ordinary_receipt_fits_a_terminal_and_its_commands_can_be_typed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """From a checkout the command is on no PATH: what is suggested is what was typed."""
+    sources = (("Tool: Workflow", 1263), ("Tool: Agent", 1113), ("Tool: ScheduleWakeup", 1096), ("User", 8144))
+    receipt = Receipt(requests=10, failed=9, sent=11_616, received=4, sources=sources, largest="d68913e8")
+    monkeypatch.setenv("CLAUDEPROXY_HOME", str(HOME.path))
+    assert max(map(len, receipt.lines(home=HOME, since=START, seconds=2.6))) <= 80
+    monkeypatch.setenv("UV_RUN_RECURSION_DEPTH", "1")
+    assert "uv run claudeproxy show d68913e8" in receipt.lines(home=HOME, since=START, seconds=2.6)[2]
 
 
 def test_failures_are_counted_and_a_receipt_without_sources_says_so() -> None:
     receipt = Receipt(requests=1, failed=1, sent=0, received=0, sources=(("Overhead", 0),), largest=None)
     first, second, third = receipt.lines(home=HOME, since=START, seconds=1)
     assert "1 request (1 failed)," in first
-    assert second == "  largest sources: none attributed yet"
+    assert second == "  largest sources: none (no prompt was sent)"
+    assert "not attributed yet" in replace(receipt, settled=False).lines(home=HOME, since=START, seconds=1)[1]
     assert "show" not in third
 
 

@@ -70,9 +70,9 @@ async def test_a_commands_requests_are_captured_and_its_code_passes_through(
     errors = result.stderr.decode().splitlines()
     assert result.returncode == 7, errors
     assert result.stdout == b"Hello there\n"
-    assert errors[-3].startswith("claudeproxy: 1 request, about ")
-    assert errors[-2].startswith("  largest sources: User ")
-    assert f"claudeproxy query --home {home} --since " in errors[-1]
+    assert errors[-3].startswith("claudeproxy: 1 request, ~")
+    assert errors[-2].startswith("  largest sources: 100% User")
+    assert f", query --home {home} --since " in errors[-1]
     (row,) = _captures(home)
     assert row["url"] == "https://api.anthropic.com/v1/messages"
     shown = json.loads(cli("show", row["id"], "--home", home, "--json").stdout)
@@ -92,6 +92,45 @@ async def test_a_running_server_is_used_and_goes_on(api: MockUpstream, home: Pat
         assert not (home / "run.log").exists()  # no proxy of its own
         show = await run(None, home, "--", sys.executable, "-c", "import os; print(os.environ['HTTPS_PROXY'])")
         assert show.stdout.decode().strip() == server.proxy_url
+
+
+async def test_a_running_server_is_not_used_where_the_caller_wants_another_way(api: MockUpstream, home: Path) -> None:
+    """A key must not go to the API because a server runs that knows nothing of the caller's CLAUDEPROXY_UPSTREAM."""
+    with serving(home, "--upstream", "http://127.0.0.1:9"):
+        result = await run(api, home, "--", sys.executable, "-c", CLIENT)
+    assert result.stdout == b"Hello there\n", result.stderr
+    assert b"claudeproxy: 1 request" in result.stderr
+
+
+async def test_a_project_that_holds_modules_of_our_names_cannot_get_into_the_proxy(
+    api: MockUpstream, home: Path, tmp_path: Path
+) -> None:
+    """`python -m` looks into the directory it is started in first, and `run` is started in anybody's project."""
+    project = tmp_path / "project"
+    (project / "claudeproxy").mkdir(parents=True)
+    for name in ("claudeproxy/__init__.py", "trio.py", "sqlite3.py", "json.py"):
+        (project / name).write_text("raise SystemExit('the wrong module')")
+    command = [sys.executable, "-P", "-m", "claudeproxy_cli", "run", "--home", str(home), "--"]
+    with trio.fail_after(60):
+        result = await trio.run_process(
+            [*command, sys.executable, "-P", "-c", CLIENT],
+            env={**os.environ, "CLAUDEPROXY_UPSTREAM": api.url},
+            cwd=project,
+            capture_stdout=True,
+            capture_stderr=True,
+            check=False,
+        )
+    assert result.stdout == b"Hello there\n", result.stderr
+    assert b"claudeproxy: 1 request, " in result.stderr
+    assert "the wrong module" not in (home / "run.log").read_text()
+
+
+async def test_what_is_no_program_is_said_and_nothing_is_guessed(home: Path, tmp_path: Path) -> None:
+    (tmp_path / "text").write_text("no program")
+    (tmp_path / "text").chmod(0o755)
+    result = await run(None, home, "--", str(tmp_path / "text"))
+    assert result.returncode == 126
+    assert result.stderr.decode() == f"claudeproxy: cannot run {tmp_path}/text: Exec format error\n"
 
 
 async def test_the_callers_own_proxy_becomes_ours(home: Path) -> None:
@@ -146,7 +185,7 @@ async def test_a_proxy_that_cannot_start_stops_nothing_unless_strict(home: Path,
 async def test_a_command_that_is_not_there_is_127_before_anything_starts(home: Path) -> None:
     result = await run(None, home, "--", "no-such-command-\x1b[31m")
     assert result.returncode == 127
-    assert result.stderr == b"claudeproxy: command not found: no-such-command-[31m\n"
+    assert result.stderr == b"claudeproxy: cannot run no-such-command-[31m: command not found\n"
     assert not await trio.Path(home).exists()
 
 

@@ -35,7 +35,7 @@ def serving(home: Path, *arguments: str) -> Iterator[tuple[subprocess.Popen[str]
             first = process.stdout.readline()
             server = find_server(home / "serve.json")
             assert server is not None, first
-            assert first.startswith(f"claudeproxy {server.version}: proxy on {server.proxy_url}, REST API on")
+            assert first.startswith(f"claudeproxy {server.version}: proxy on {server.proxy_url}, API on")
             yield process, server
         finally:
             process.kill()
@@ -87,6 +87,15 @@ def test_a_port_that_is_taken_is_one_clear_line(home: Path, option: str) -> None
     assert address in line
 
 
+def test_a_second_server_on_the_same_port_is_told_of_the_first(home: Path) -> None:
+    with serving(home) as (process, server):
+        address = f"{server.proxy[0]}:{server.proxy[1]}"
+        result = cli("serve", "--home", home, "--bind", address, "--api", "127.0.0.1:0")
+        assert result.returncode == 1
+        assert f"Process {process.pid} serves already, on {server.proxy_url}" in result.stderr
+        assert find_server(home / "serve.json") == server  # and the first is still found
+
+
 def test_a_flag_that_cannot_be_used_is_a_usage_error(home: Path) -> None:
     result = cli("serve", "--home", home, "--upstream", "gateway.example")
     assert result.returncode == 2
@@ -97,12 +106,12 @@ def test_the_banner_says_how_to_use_it(home: Path) -> None:
     config = ClaudeProxyConfig.isolated(home=home)
     lines = banner(config, SERVER).splitlines()
     assert lines == [
-        "claudeproxy 9.9: proxy on http://127.0.0.1:8443, REST API on http://127.0.0.1:3001",
+        "claudeproxy 9.9: proxy on http://127.0.0.1:8443, API on http://127.0.0.1:3001",
         "to use it:",
         "  export HTTPS_PROXY=http://127.0.0.1:8443",
         f"  export NODE_EXTRA_CA_CERTS={home}/ca.crt",
-        f"or without either: claudeproxy run --home {home} -- claude",
-        f"to look: claudeproxy query --home {home}",
+        f"or without either:  claudeproxy run --home {home} -- claude",
+        f"to look:  claudeproxy query --home {home}",
     ]
 
 

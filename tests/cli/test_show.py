@@ -3,6 +3,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 import subprocess
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -39,13 +40,25 @@ def test_one_request_is_shown_with_its_instants_and_every_source(
         "stopped      end_turn",
         "billed       input 10, cache read 1,000, output 109",
         "where the context came from",
-        "in detail",
+        "  first byte of the request",
     ):
         assert expected in text
-    table = text.partition("where the context came from\n")[2].partition("\n\n")[0].splitlines()
-    assert table[0].split() == ["source", "tokens", "share", "accuracy"]
+    table = text.partition("where the context came from (tokens: estimated)\n")[2].splitlines()
+    assert table[0].split() == ["source", "tokens", "share", "made", "of"]
+    assert next(line for line in table if line.startswith("Tool: Bash")).endswith("schema 110, result 14")
+    assert re.match(r"\d+ smaller ones \(see --all\) +\d+ +\d\.\d%$", table[-1])
     assert {"MCP: atlas", "Skill: press-labels"} <= {line.split("  ")[0] for line in table}
     assert max(map(len, text.splitlines())) <= 80
+
+
+def test_every_source_is_listed_on_demand_and_to_pipes(captured: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    request = _id(captured, capsys)
+    whole = on_terminal("show", request, "--home", captured, "--all", env={"NO_COLOR": "1"})[1]
+    assert "smaller ones" not in whole
+    assert main(["show", request, "--home", str(captured)]) == 0
+    lines = [line.split("\t") for line in capsys.readouterr().out.splitlines() if "\t" in line]
+    assert len(lines) == len(whole.partition("made of\n")[2].splitlines()) > 30
+    assert {line[-1] for line in lines} == {"estimated"}
 
 
 def test_json_has_all_of_it(captured: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -110,7 +123,7 @@ def test_a_unique_beginning_is_enough_and_another_is_not_found(
     assert main(["show", request[:6], "--home", str(captured), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["id"] == request
     assert main(["show", f"{request[:6]}zz", "--home", str(captured)]) == 1
-    assert f"did you mean: {request}" in capsys.readouterr().err
+    assert f"did you mean {request[:8]}" in capsys.readouterr().err
 
 
 def test_without_captures_it_says_how_to_make_one(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -151,3 +164,22 @@ def test_an_answer_of_ours_is_not_taken_for_the_apis(home: Path, capsys: pytest.
     fill(home, [altered(0, response=replace(base, origin="proxy", status_code=502, reason="Bad Gateway"))])
     assert main(["show", _id(home, capsys), "--home", str(home)]) == 0
     assert "502 Bad Gateway (made by claudeproxy)" in capsys.readouterr().out
+
+
+def test_a_request_is_shown_in_its_conversation(captured: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Which request it goes on from, and in which turn."""
+    assert main(["query", "--home", str(captured), "--json"]) == 0
+    rows = json.loads(capsys.readouterr().out)
+    turns = {(row["agent_id"], row["turn_index"]): row for row in rows}
+    botanist = [row for row in rows if row["agent_id"]]
+    assert [row["turn_index"] for row in botanist] == [2, 1]
+    assert [row["agent_id"] for row in rows].count(None) == max(turn for agent, turn in turns if agent is None)
+    third = turns[None, 3]
+    assert third["parent_request_id"] == turns[None, 2]["id"]
+    assert main(["show", third["id"], "--home", str(captured)]) == 0
+    text = capsys.readouterr().out
+    assert "turn         3, prompt 1" in text
+    assert f"follows      {third['parent_request_id']}" in text
+    assert "retry of" not in text
+    assert main(["query", "--home", str(captured), "--agent", botanist[0]["agent_id"], "--jsonl"]) == 0
+    assert len(capsys.readouterr().out.splitlines()) == 2

@@ -25,6 +25,12 @@ def test_home_is_absolute_and_knows_the_users_directory(tmp_path: Path, monkeypa
     assert find_home(Path("~/there"), {}).path == Path.home() / "there"
 
 
+def test_a_home_that_nobody_can_tell_is_an_error_with_a_remedy() -> None:
+    """As in a container whose user has no entry and no HOME."""
+    with pytest.raises(ConfigError, match="set HOME, or give --home or CLAUDEPROXY_HOME"):
+        find_home(Path("~no-such-user/there"), {})
+
+
 def test_everything_lies_in_the_home(tmp_path: Path) -> None:
     home = Home(path=tmp_path)
     names = {

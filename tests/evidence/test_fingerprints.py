@@ -8,9 +8,9 @@ from claudeproxy.evidence.fingerprints import load_fingerprints
 
 
 def test_known_versions_have_paragraphs():
-    """Versions whose prompt is known are there, a version without paragraphs is not."""
+    """One version of each layout."""
     known = load_fingerprints()
-    assert {"2.1.330", "2.1.197", "2.1.100", "2.0.76"} == set(known)
+    assert {"2.1.330", "2.1.197", "2.1.100", "2.0.76", "1.0.128"} == set(known)
     assert all(known.values())
 
 

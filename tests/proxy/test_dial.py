@@ -13,7 +13,7 @@ import trustme
 from claudeproxy.errors import UpstreamError, UpstreamLoopError
 from claudeproxy.model import Origin
 from claudeproxy.proxy.dial import Dialer
-from claudeproxy.proxy.settings import ProxySettings, parse_upstream_proxy
+from claudeproxy.proxy.settings import ProxySettings, parse_upstream, parse_upstream_proxy
 from tests.proxy.support import API, OK, request, running_proxy
 from tests.support.raw_upstream import Script, answering, raw_upstream
 from tests.support.wire import Wire
@@ -130,6 +130,48 @@ async def test_our_own_listener_is_recognised_by_address_and_behind_a_wildcard_b
         dialer.listening.add((listening, upstream.port))
         with pytest.raises(UpstreamLoopError):
             await dialer.open("127.0.0.1", upstream.port)
+
+
+async def test_our_own_listener_is_recognised_behind_a_mapped_address() -> None:
+    """The kernel connects ``::ffff:127.0.0.1`` to an IPv4 listener, and calls the peer by the longer name."""
+    async with raw_upstream(Wire.wait_gone) as upstream:
+        dialer = Dialer(ProxySettings(), ssl.create_default_context)
+        dialer.listening.add(("127.0.0.1", upstream.port))
+        with pytest.raises(UpstreamError) as caught:
+            await dialer.open("::ffff:127.0.0.1", upstream.port)
+        assert caught.value.kind in {"loop", "unreachable"}  # the latter on a machine without IPv6
+
+
+async def test_who_comes_from_another_machine_reaches_no_service_of_this_one() -> None:
+    """The REST API and others trust whoever reaches a loopback address."""
+    async with raw_upstream(Wire.wait_gone) as upstream:
+        dialer = Dialer(ProxySettings(), ssl.create_default_context)
+        dialer.listening.add(("192.0.2.1", 8443))
+        for host in ("127.0.0.1", "localhost"):
+            with pytest.raises(UpstreamError) as caught:
+                await dialer.open(host, upstream.port)
+            assert caught.value.kind == "forbidden"
+
+
+@pytest.mark.parametrize(
+    ("listening", "settings"),
+    [
+        ("127.0.0.1", {}),
+        ("192.0.2.1", {"upstream": "http://127.0.0.1:{port}"}),
+        ("192.0.2.1", {"upstream_addresses": {"127.0.0.1": "127.0.0.1"}}),
+    ],
+)
+async def test_a_service_of_this_machine_is_reached_from_it_or_by_configuration(
+    listening: str, settings: dict[str, object]
+) -> None:
+    async with raw_upstream(Wire.wait_gone) as upstream:
+        values = dict(settings)
+        if isinstance(url := values.get("upstream"), str):
+            values["upstream"] = parse_upstream(url.format(port=upstream.port))
+        dialer = Dialer(ProxySettings(**values), ssl.create_default_context)  # type: ignore[arg-type]
+        dialer.listening.add((listening, 1))
+        stream = await dialer.open("127.0.0.1", upstream.port)
+        await stream.aclose()
 
 
 # ---- the upstream proxy

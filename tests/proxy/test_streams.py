@@ -6,7 +6,7 @@ import pytest
 import trio
 import trio.testing
 
-from claudeproxy.proxy.streams import Ending, PrefixedStream, can_half_close, linger_close, reset, splice
+from claudeproxy.proxy.streams import Ending, PrefixedStream, can_half_close, has_unread, linger_close, reset, splice
 
 
 async def test_a_prefixed_stream_keeps_trios_promises() -> None:
@@ -32,6 +32,12 @@ async def test_what_was_looked_at_is_received_first_and_in_pieces_if_asked() -> 
     with pytest.raises(ValueError, match="max_bytes"):
         await stream.receive_some(0)
     assert "PrefixedStream 0 bytes" in repr(stream)
+
+
+async def test_what_was_looked_at_is_unread() -> None:
+    _, right = trio.testing.memory_stream_pair()
+    assert not has_unread(PrefixedStream(right))
+    assert has_unread(PrefixedStream(PrefixedStream(right, b"ab")))
 
 
 async def test_nothing_is_received_from_a_closed_stream() -> None:

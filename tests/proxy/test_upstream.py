@@ -7,16 +7,21 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 import trio
+import trustme
 
 from claudeproxy.model import Origin
 from claudeproxy.proxy.dial import Dialer
 from claudeproxy.proxy.settings import ProxySettings
 from claudeproxy.proxy.upstream import UpstreamPool
+from tests.proxy.support import OK, request, running_proxy
 from tests.support.raw_upstream import raw_upstream
 from tests.support.wire import Wire
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+    from pathlib import Path
+
+    from claudeproxy.model import Buffer
 
 
 @asynccontextmanager
@@ -76,6 +81,60 @@ async def test_a_connection_that_became_readable_while_idle_is_stale() -> None:
         while not connection.is_stale():
             await trio.lowlevel.checkpoint()
         assert pool.acquire_nowait(origin) is None
+
+
+class Corked(trio.abc.Stream):
+    """Holds back what is sent until `flush`, so that several TLS records arrive in one piece."""
+
+    def __init__(self, transport: trio.abc.Stream) -> None:
+        self._transport = transport
+        self._held = b""
+
+    async def send_all(self, data: Buffer) -> None:
+        self._held += bytes(data)
+
+    async def flush(self) -> None:
+        await self._transport.send_all(self._held)
+
+    async def wait_send_all_might_not_block(self) -> None:
+        await self._transport.wait_send_all_might_not_block()
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes:
+        return bytes(await self._transport.receive_some(max_bytes))
+
+    async def aclose(self) -> None:
+        await self._transport.aclose()
+
+
+async def test_unasked_for_bytes_that_came_with_an_answer_over_tls_are_nobodys_answer(tmp_path: Path) -> None:
+    """A body after the head that answers HEAD, in a TLS record of its own: received by now, and not yet decrypted."""
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(tmp_path / "ca.pem")
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    authority.issue_cert("localhost").configure_cert(context)
+
+    async def script(wire: Wire) -> None:
+        head = await wire.read_head()
+        if head.startswith(b"HEAD"):
+            assert isinstance(wire.stream, trio.SSLStream)
+            corked = Corked(wire.stream.transport_stream)
+            wire.stream.transport_stream = corked
+            await wire.send(b"HTTP/1.1 200 OK\r\nContent-Length: 40\r\n\r\n")
+            await wire.send(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nno")
+            await corked.flush()
+        else:
+            await wire.send(OK)
+        await wire.wait_gone()
+
+    async with raw_upstream(script, tls=context) as upstream:
+        url = f"https://localhost:{upstream.port}"
+        async with running_proxy(url, upstream_ca=tmp_path / "ca.pem") as proxy:
+            client = await proxy.dial()
+            await client.send(request("HEAD", "/v1/models", proxy.own_host))
+            assert b"Content-Length: 40\r\n" in await client.read_head()
+            await client.send(request("GET", "/v1/models", proxy.own_host))
+            assert await client.read_exactly(len(OK)) == OK
+        assert upstream.connections == 2
 
 
 async def test_a_connection_that_was_idle_for_too_long_is_closed() -> None:

@@ -212,6 +212,15 @@ def test_a_response_that_clients_read_differently_is_refused(raw: bytes) -> None
     assert isinstance(read([raw], response=True), int)
 
 
+@pytest.mark.parametrize("head", [b"GET / HTTP/1.1\r\nX-Api-Key : k3y\r\n\r\n", b"GET /?token=k3y x HTTP/1.1\r\n\r\n"])
+def test_an_error_does_not_repeat_the_line_that_it_is_about(head: bytes) -> None:
+    """It is logged, stored and answered, and a key may stand in the line."""
+    parser = HeadParser()
+    parser.feed(head)
+    with pytest.raises(ProtocolError, match=r"^illegal (header|request) line$"):
+        parser.request()
+
+
 def test_a_bare_line_feed_is_refused_before_the_head_is_complete() -> None:
     assert read([b"GET / HTTP/1.1\n"]) == 400
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from claudeproxy.sansio.jsonspans import JSONSpanError, array_items, object_members
+from claudeproxy.sansio.jsonspans import MAX_ITEMS, JSONSpanError, array_items, object_members
 from tests.sansio.hostile_json import json_values, write_json
 
 
@@ -147,3 +147,11 @@ def test_any_bytes_give_spans_or_one_error_class(body):
     for scan in (object_members, array_items):
         with suppress(JSONSpanError):
             scan(body)
+
+
+@pytest.mark.parametrize("item", [b"{}", b'"\\ud800"'], ids=["first scanner", "second scanner"])
+def test_an_array_of_very_many_items_is_refused(item):
+    """Their places alone would take gigabytes."""
+    assert len(array_items(b"[" + b",".join([item] * MAX_ITEMS) + b"]")) == MAX_ITEMS
+    with pytest.raises(JSONSpanError, match="more than"):
+        array_items(b"[" + b",".join([item] * (MAX_ITEMS + 1)) + b"]")

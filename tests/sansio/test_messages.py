@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from claudeproxy.sansio.jsonspans import JSONSpanError
-from claudeproxy.sansio.messages import Section, exact_block, is_billing_header, layout
+from claudeproxy.sansio.messages import MAX_BLOCKS, Section, exact_block, is_billing_header, layout
 from tests.sansio.hostile_json import json_values, write_json
 
 
@@ -174,3 +174,11 @@ def test_every_block_parses_to_the_block_that_was_written(request, random, dupli
 )
 def test_the_billing_header_is_known_by_how_its_text_starts(section, block, expected):
     assert is_billing_header(section, block) is expected
+
+
+@pytest.mark.parametrize("content", [b'"a"', b"[{},{}]"])
+def test_a_body_of_very_many_blocks_is_not_cut(content):
+    count = MAX_BLOCKS + 1 if content == b'"a"' else MAX_BLOCKS // 2 + 1
+    message = b'{"role":"user","content":' + content + b"}"
+    with pytest.raises(JSONSpanError, match="more than"):
+        layout(b'{"messages":[' + b",".join([message] * count) + b"]}")

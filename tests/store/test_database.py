@@ -13,7 +13,7 @@ import pytest
 from claudeproxy.errors import DatabaseVersionError, StorageError
 from claudeproxy.store import database as database_module
 from claudeproxy.store import migrations
-from claudeproxy.store.migrations import Migration
+from claudeproxy.store.migrations import MIGRATIONS, Migration
 from claudeproxy.store.storage import CaptureStorage
 from claudeproxy.store.values import RequestFilters
 from tests.store.exchanges import correlation, exchange
@@ -310,7 +310,7 @@ def test_two_writers_take_turns(database):
         assert storage.summary().requests == 50
         assert storage.cursors() == {"relay-1000": (0, 24), "relay-2000": (0, 24)}
         assert storage.verify().ok
-        assert storage._connection.execute("SELECT count(*) FROM _sqlite_migrations").fetchone()[0] == 1
+        assert storage._connection.execute("SELECT count(*) FROM _sqlite_migrations").fetchone()[0] == len(MIGRATIONS)
 
 
 def test_reading_imports_no_server_and_no_tokenizer(database):

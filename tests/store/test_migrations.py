@@ -6,6 +6,8 @@ import sqlite3
 import pytest
 import sqlite_utils
 
+from claudeproxy.store.migrations import MIGRATIONS
+from claudeproxy.store.storage import CaptureStorage
 from tests.store.exchanges import correlation, exchange
 from tests.store.explaining import count, explain
 
@@ -34,7 +36,7 @@ def test_sqlite_utils_sees_an_ordinary_database(storage, database):
     storage.record([exchange(0, BODY)], {})
     with sqlite3.connect(database) as raw:
         db = sqlite_utils.Database(raw, execute_plugins=False)
-        assert [row["name"] for row in db["_sqlite_migrations"].rows] == ["m0001_captures"]
+        assert [row["name"] for row in db["_sqlite_migrations"].rows] == [one.name for one in MIGRATIONS]
         (row,) = db.query("SELECT * FROM captured_requests")
     raw.close()
     assert row["correlation_id"] == correlation(0)
@@ -57,3 +59,21 @@ def test_the_public_views_agree_with_the_library(storage):
     assert total == request["total_tokens"] == storage.get_request(request_id).total_tokens
     everything = run("SELECT count(*) FROM context_attributions WHERE source_type = 'User'").fetchone()[0]
     assert everything == sum(one.source.type == "User" for one in storage.attributions(request_id))
+
+
+def test_an_older_database_gets_its_aggregates(storage, database):
+    """What was captured before there were metrics is in them."""
+    for number in range(3):
+        (request_id,) = storage.record([exchange(number, BODY)], {})
+        result = explain(BODY)
+        storage.save_attribution(request_id, result, count(result), rules_version="1")
+    metrics = "SELECT source_name, usage_count, total_tokens, last_used FROM context_source_metrics ORDER BY 1"
+    expected = [tuple(row) for row in storage._connection.execute(metrics)]
+    storage._connection.execute("DROP VIEW quality_feedback")
+    for table in ("feedback", "source_hours", "source_days", "request_days", "context_source_metrics"):
+        storage._connection.execute(f"DROP TABLE {table}")
+    storage._connection.execute("DELETE FROM _sqlite_migrations WHERE name = 'm0011_feedback'")
+    storage.close()
+    with CaptureStorage(database) as migrated:
+        assert [tuple(row) for row in migrated._connection.execute(metrics)] == expected
+        assert expected

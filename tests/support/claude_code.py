@@ -4,7 +4,7 @@ Isolation is by environment: an empty home, a dummy key, nonessential traffic of
 request: ours, or (where the client talks to a base URL on the loopback) a dead port, so that nothing it might send
 elsewhere leaves the machine. A network namespace would be stricter, but our proxy and mock would have to live in it.
 
-Installed packages are kept in ``$CLAUDEPROXY_TEST_CACHE``, else in the user's cache directory.
+Installed packages are kept in ``$TEST_CLIENTS_CACHE``, else in the user's cache directory.
 """
 
 from __future__ import annotations
@@ -36,15 +36,15 @@ MCP_SERVER = Path(__file__).with_name("mcp_server.py")
 
 
 def needs(*programs: str) -> pytest.MarkDecorator:
-    """Skip a test where a program is not on PATH; with CLAUDEPROXY_REQUIRE_CLIENTS=1 it runs, and fails there."""
+    """Skip a test where a program is not on PATH; with REQUIRE_REAL_CLIENTS=1 it runs, and fails there."""
     missing = [program for program in programs if shutil.which(program) is None]
-    required = os.environ.get("CLAUDEPROXY_REQUIRE_CLIENTS") == "1"
+    required = os.environ.get("REQUIRE_REAL_CLIENTS") == "1"
     return pytest.mark.skipif(bool(missing) and not required, reason=f"needs {' and '.join(missing)} on PATH")
 
 
 def cache_directory() -> Path:
     """Where installed clients are kept between runs."""
-    chosen = os.environ.get("CLAUDEPROXY_TEST_CACHE")
+    chosen = os.environ.get("TEST_CLIENTS_CACHE")
     if chosen:
         return Path(chosen)
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "claudeproxy-tests"

@@ -75,9 +75,11 @@ class Running:
 
 
 @asynccontextmanager
-async def mocking(script: Script, *, tls: ssl.SSLContext | None = None) -> AsyncIterator[MockUpstream]:
+async def mocking(
+    script: Script, *, tls: ssl.SSLContext | None = None, max_body_bytes: int = 64 << 20
+) -> AsyncIterator[MockUpstream]:
     """A running mock of the API."""
-    mock = MockUpstream(script, tls=tls)
+    mock = MockUpstream(script, tls=tls, max_body_bytes=max_body_bytes)
     async with trio.open_nursery() as nursery:
         await nursery.start(mock.run)
         yield mock

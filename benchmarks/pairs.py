@@ -1,0 +1,182 @@
+"""Synthetic captures that share history as real ones do: conversations whose every request sends all that came before.
+
+Apart from `queries.py`, which measures, because a database of a hundred thousand pairs takes a while to make and is
+worth keeping (`--keep`). Bodies grow to some 200 KB: the conversation begins with a large system prompt and tools, as
+clients send them, and ends after `TURNS` turns. Sources are laid over the blocks by rank, not by the real rules: what
+is measured is the store, and attribution has benchmarks of its own.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import random
+import uuid
+from typing import TYPE_CHECKING
+
+from claudeproxy.model import (
+    Answer,
+    BlockAttribution,
+    BodyKept,
+    EntryMode,
+    Identity,
+    Instants,
+    RecordedBody,
+    RecordedExchange,
+    RecordedResponse,
+    RequestAttribution,
+    Segment,
+    Source,
+    SourceType,
+    State,
+    Usage,
+)
+from claudeproxy.sansio.messages import layout
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from claudeproxy.store.storage import CaptureStorage
+
+TURNS = 40  # requests in a conversation
+DAYS = 30  # that the captures are spread over
+DAY = 86_400_000_000_000  # ns
+START = 1_790_000_000_000_000_000  # ns since the epoch
+BATCH = 16  # exchanges in one transaction, as a busy recorder has
+SYSTEM_BYTES, TOOLS, TOOL_BYTES, RESULT_BYTES = 30_000, 30, 3_000, 2_200
+
+_SYLLABLES = [a + b for a in "bdfgklmnprstvz" for b in ("a", "e", "i", "o", "u", "ar", "en", "is", "ol", "um")]
+_SERVERS = [Source(type=SourceType.MCP_SERVER, name=f"server{n}") for n in range(8)]
+_SOURCES = [
+    Source(type=SourceType.USER),
+    Source(type=SourceType.ASSISTANT, name="text"),
+    Source(type=SourceType.FRAMEWORK, name="system prompt"),
+    Source(type=SourceType.MEMORY, name="CLAUDE.md"),
+    Source(type=SourceType.SKILL, name="vectorize"),
+    *(Source(type=SourceType.TOOL, name=name) for name in ("Bash", "Read", "Edit", "Grep")),
+    *_SERVERS,
+]
+
+
+class Prose:
+    """Words with the frequencies of language: few are common, most are rare."""
+
+    def __init__(self, seed: int) -> None:
+        self._random = random.Random(seed)
+        shared = random.Random(0)
+        self._words = ["".join(shared.choices(_SYLLABLES, k=shared.randint(1, 4))) for _ in range(20_000)]
+        self._weights = [1 / rank for rank in range(1, len(self._words) + 1)]
+        self._sums = [0.0]
+        for weight in self._weights:
+            self._sums.append(self._sums[-1] + weight)
+
+    def text(self, size: int) -> str:
+        """Some `size` characters."""
+        return " ".join(self._random.choices(self._words, cum_weights=self._sums[1:], k=max(1, size // 6)))
+
+
+def conversation(number: int, prose: Prose, opening: dict[str, object]) -> Iterator[tuple[bytes, str]]:
+    """Yield body and answer of each turn."""
+    messages: list[dict[str, object]] = [{"role": "user", "content": [_text(f"task{number} {prose.text(300)}")]}]
+    for turn in range(TURNS):
+        body = {"model": "claude-opus-4-8", **opening, "messages": messages, "max_tokens": 64000, "stream": True}
+        said = f"answer{number}x{turn} {prose.text(300)}"
+        yield json.dumps(body, separators=(",", ":")).encode(), said
+        call = {
+            "type": "tool_use",
+            "id": f"toolu_{number}_{turn}",
+            "name": "Bash",
+            "input": {"command": prose.text(60)},
+        }
+        result = {"type": "tool_result", "tool_use_id": call["id"], "content": prose.text(RESULT_BYTES)}
+        messages += [{"role": "assistant", "content": [_text(said), call]}, {"role": "user", "content": [result]}]
+
+
+def fill(storage: CaptureStorage, pairs: int) -> None:
+    """Record, explain and index `pairs` exchanges in order of time."""
+    prose = Prose(1)
+    tools = [
+        {
+            "name": f"mcp__server{n % 8}__tool{n}",
+            "description": prose.text(TOOL_BYTES),
+            "input_schema": {"type": "object"},
+        }
+        for n in range(TOOLS)
+    ]
+    opening: dict[str, object] = {"tools": tools, "system": [_text(prose.text(SYSTEM_BYTES))]}
+    waiting: list[tuple[RecordedExchange, int, str]] = []
+    for number in range(pairs):
+        if number % TURNS == 0:
+            turns = conversation(number // TURNS, prose, opening)
+        body, said = next(turns)
+        waiting.append((_exchange(number, pairs, body, said), number // TURNS, said))
+        if len(waiting) == BATCH or number == pairs - 1:
+            _store(storage, waiting)
+            waiting.clear()
+
+
+def _store(storage: CaptureStorage, waiting: list[tuple[RecordedExchange, int, str]]) -> None:
+    ids = storage.record([exchange for exchange, _, _ in waiting], {})
+    for request_id, (exchange, session, said) in zip(ids, waiting, strict=True):
+        assert exchange.request_body.data is not None
+        result = explained(exchange.request_body.data, session)
+        storage.save_attribution(
+            request_id, result, [len(one.text) // 4 for one in result.segments()], rules_version="benchmark"
+        )
+        storage.index_texts(request_id, {"content": [_text(said)]})
+
+
+def explained(body: bytes, session: int) -> RequestAttribution:
+    """Give each block to one source, always the same for the same block."""
+    blocks = []
+    for rank, block in enumerate(layout(body).blocks):
+        text = body[block.start : block.end].decode()
+        segment = Segment(
+            source=_SOURCES[(rank * 7) % len(_SOURCES)], kind="text", path="", start=None, end=None,
+            byte_start=0, byte_end=block.end - block.start, rule="benchmark", text=text,
+        )  # fmt: skip
+        blocks.append(
+            BlockAttribution(
+                json_path=block.json_path, message_index=block.message_index, role=block.role, segments=[segment]
+            )
+        )
+    identity = Identity(
+        session_id=f"session-{session}", request_class="main", client="claude-cli", client_version="2.1.330",
+        model="claude-opus-4-8", project=f"/home/ann/project{session % 5}",
+    )  # fmt: skip
+    return RequestAttribution(blocks=blocks, overhead=[], identity=identity)
+
+
+def _exchange(number: int, pairs: int, body: bytes, said: str) -> RecordedExchange:
+    begin = START + number * DAYS * DAY // pairs
+    answer = json.dumps({"id": f"msg_{number}", "type": "message", "content": [_text(said)]}).encode()
+    url = "https://api.anthropic.com/v1/messages?beta=true"
+    return RecordedExchange(
+        correlation_id=str(uuid.UUID(bytes=hashlib.sha256(b"%d" % number).digest()[:16], version=4)),
+        owner="relay", state=State.COMPLETE, entry_mode=EntryMode.CONNECT, method="POST", url=url, upstream_url=url,
+        http_version="1.1",
+        headers=((b"host", b"api.anthropic.com"), (b"user-agent", b"claude-cli/2.1.330"), (b"x-id", b"%d" % number)),
+        api_key_hash="00ff",
+        instants=Instants(
+            request_initiated=begin, proxy_received=begin + 10**6, forwarded=begin + 2 * 10**6,
+            response_received=begin + 10**9, delivered=begin + 5 * 10**9,
+        ),
+        request_body=_body(body),
+        response=RecordedResponse(
+            status_code=200, reason="OK", http_version="1.1", headers=((b"content-type", b"application/json"),),
+            trailers=(), origin="upstream", body=_body(answer),
+            answer=Answer(
+                message_id=f"msg_{number}", model="claude-opus-4-8", stop_reason="end_turn",
+                usage=Usage(input_tokens=4, cache_read_input_tokens=len(body) // 4, output_tokens=len(said) // 4),
+            ),
+        ),
+        request_head_us=200, request_body_us=100, response_head_us=250, connect_us=7,
+    )  # fmt: skip
+
+
+def _body(data: bytes) -> RecordedBody:
+    return RecordedBody(kept=BodyKept.WHOLE, data=data, length=len(data), sha256=hashlib.sha256(data).digest())
+
+
+def _text(text: str) -> dict[str, object]:
+    return {"type": "text", "text": text}

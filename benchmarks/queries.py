@@ -1,0 +1,161 @@
+"""How long questions take over many captures, and how long deleting them keeps others waiting.
+
+    uv run benchmarks/queries.py [--pairs 10000] [--keep FILE] [--json FILE] [--no-retention]
+
+Makes a database of synthetic pairs (`pairs.py`), asks each question several times on a connection that has not asked it
+before and prints the median and the worst; then rates answers and sees them in the aggregates; then expires half of the
+captures while another process records as fast as it can, and tells the longest that one of its transactions took.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import multiprocessing
+import statistics
+import tempfile
+import time
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pairs import DAY, DAYS, START, TURNS, Prose, _exchange, fill
+
+from claudeproxy.insight.feedback import FeedbackManager
+from claudeproxy.insight.metrics import SourceMetrics
+from claudeproxy.insight.values import Bucket, SourceFilters
+from claudeproxy.store.retention import Retention
+from claudeproxy.store.storage import CaptureStorage
+from claudeproxy.store.values import RequestFilters
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from multiprocessing.synchronize import Event
+
+ROUNDS = 7
+MIDDLE = START + DAYS * DAY // 2
+
+
+def questions(storage: CaptureStorage, pairs: int) -> dict[str, Callable[[], object]]:
+    """What is asked, by name."""
+    metrics = SourceMetrics(storage)
+    ids = [row.id for row in storage.query_requests(RequestFilters(limit=1, offset=pairs // 2)).rows]
+    word = Prose(1)._words[5_000]
+
+    def listed(**filters: object) -> Callable[[], object]:
+        return lambda: storage.query_requests(RequestFilters(**filters))  # type: ignore[arg-type]
+
+    return {
+        "list": listed(),
+        "list, last page": listed(offset=pairs - 20),
+        "list, a day": listed(since=MIDDLE, until=MIDDLE + DAY),
+        "list, session": listed(session_id="session-1"),
+        "list, project": listed(project="project1"),
+        "list, source": listed(source="MCP: server3"),
+        "list, model and status": listed(model="claude-opus-4-8", status=200),
+        "search, one match": listed(q="task3"),
+        "search, rare word": listed(q=word),
+        "search, common word": listed(q=Prose(1)._words[3]),
+        "search, one match, everywhere": listed(q="task3", everywhere=True),
+        "search, common word, everywhere": listed(q=Prose(1)._words[3], everywhere=True),
+        "detail": lambda: (storage.get_request(ids[0]), storage.get_response(ids[0]), storage.sources(ids[0])),
+        "breakdown": lambda: storage.attributions(ids[0]),
+        "body": lambda: storage.request_body(ids[0]),
+        "metrics, summary": metrics.summary,
+        "metrics, summary of half": lambda: metrics.summary(since=MIDDLE + 1),
+        "metrics, sources": metrics.sources,
+        "metrics, sources of half": lambda: metrics.sources(SourceFilters(since=MIDDLE + 1)),
+        "metrics, history by hour": lambda: metrics.history(Bucket.HOUR),
+        "metrics, history by day": lambda: metrics.history(Bucket.DAY),
+    }
+
+
+def timed(work: Callable[[], object]) -> float:
+    began = time.perf_counter()
+    work()
+    return (time.perf_counter() - began) * 1000
+
+
+def record_beside(database: str, stop: Event, waits: multiprocessing.Queue[list[float]]) -> None:
+    """Another process's recorder: one small exchange after another."""
+    found, number = [], 10_000_000
+    with CaptureStorage(database) as storage:
+        while not stop.is_set():
+            number += 1
+            exchange = _exchange(number, 10_000_000, b'{"messages":[{"role":"user","content":"beside"}]}', "x")
+            found.append(timed(lambda one=exchange: storage.record([one], {})))  # type: ignore[misc]
+            time.sleep(0.002)
+    waits.put(found)
+
+
+def retention(database: Path, results: dict[str, float]) -> None:
+    stop, waits = multiprocessing.Event(), multiprocessing.Queue()  # type: ignore[var-annotated]
+    beside = multiprocessing.Process(target=record_beside, args=(str(database), stop, waits))
+    beside.start()
+    with CaptureStorage(database) as storage:
+        newest = storage.query_requests(RequestFilters(limit=1)).rows[0].id
+        results["purge of one: seconds"] = timed(lambda: Retention(storage).delete_request(newest)) / 1000
+        report = Retention(storage).expire(before_ns=MIDDLE)
+    stop.set()
+    found = waits.get()
+    beside.join()
+    results["retention: captures deleted"] = report.requests
+    results["retention: seconds"] = report.seconds
+    results["retention: longest step, ms"] = report.longest_step * 1000
+    results["retention: MB given back"] = (report.bytes_before - report.bytes_after) / 1e6
+    results["retention: other's longest transaction, ms"] = max(found)
+    results["retention: other's 99th percentile, ms"] = sorted(found)[int(len(found) * 0.99)]
+
+
+def feedback(storage: CaptureStorage, results: dict[str, float]) -> None:
+    """A rating until it is seen in the aggregates."""
+    manager, metrics = FeedbackManager(storage), SourceMetrics(storage)
+    times = []
+    for row in storage.query_requests(RequestFilters(limit=20)).rows:
+        before = sum(source.feedback_count for source in metrics.sources())
+        times.append(timed(lambda one=row.id: (manager.submit_feedback(one, 0.5), metrics.sources())))  # type: ignore[misc]
+        assert sum(source.feedback_count for source in metrics.sources()) > before
+        manager.delete_feedback(manager.get_feedback_by_request(row.id).id)  # a kept database may be rated again
+    results["feedback, seen in the aggregates, ms"] = statistics.median(times)
+    results["metrics rebuild, ms"] = timed(metrics.rebuild)
+
+
+def measure(database: Path, pairs: int) -> dict[str, float]:
+    results: dict[str, float] = {"pairs": pairs}
+    with closing(CaptureStorage(database, read_only=True)) as storage:
+        results["database, MB"] = storage.summary().database_bytes / 1e6
+        asked = questions(storage, pairs)
+        for name, question in asked.items():
+            times = [timed(question) for _ in range(ROUNDS)]
+            results[f"{name}, ms"] = statistics.median(times)
+            print(f"{name:36} {statistics.median(times):9.1f} ms   worst {max(times):9.1f} ms", flush=True)
+    return results
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--pairs", type=int, default=10_000, help=f"captures to make; {TURNS} are a conversation")
+    parser.add_argument("--keep", type=Path, help="use this database, or make it there")
+    parser.add_argument("--json", type=Path, help="write every figure to this file")
+    parser.add_argument("--no-retention", action="store_true", help="delete nothing at the end")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as directory:
+        database = options.keep or Path(directory) / "captures.db"
+        if not database.exists():
+            with CaptureStorage(database) as storage:
+                seconds = timed(lambda: fill(storage, options.pairs)) / 1000
+            print(f"{options.pairs} pairs recorded, explained and indexed in {seconds:.0f} s", flush=True)
+        results = measure(database, options.pairs)
+        with CaptureStorage(database) as storage:
+            feedback(storage, results)
+        if not options.no_retention:
+            retention(database, results)
+    for name, value in list(results.items()):
+        if not name.endswith(", ms") or name.startswith(("feedback", "retention", "metrics rebuild")):
+            print(f"{name:48} {value:12.1f}")
+    if options.json:
+        options.json.write_text(json.dumps(results, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,258 @@
+"""What goes when: captures that are too old or too many, and captures that a person wants gone.
+
+Apart from `deletion`, which does one step, because this is about time: many small transactions with pauses between
+them, so that the recorder's own never wait for more than a step; readers never wait at all. Stopped anywhere, even by
+SIGKILL, it leaves a consistent database, and the next run goes on where it was.
+
+Order: captures, paths of nodes with their blocks, their words in the search index, texts that now belong to another
+request, header fields, and then the space. A purge also overwrites freed pages, and deletes the copies that migrations
+made of the file. The sums of what has gone stay in the day history.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from claudeproxy.errors import NotFoundError, ValidationError
+from claudeproxy.store.codec import Codec
+from claudeproxy.store.deletion import Deleter
+from claudeproxy.store.queries import REQUEST_IDS, find, list_query
+from claudeproxy.store.search import SearchIndex
+from claudeproxy.store.steps import STEP, Steps
+from claudeproxy.store.tree import BlockTree
+from claudeproxy.store.values import RequestFilters, RetentionReport
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Callable, Collection, Sequence
+
+    from claudeproxy.store.storage import CaptureStorage
+
+_MOST_AT_ONCE = 64  # requests in one step; some take a millisecond each
+_AT_ONCE_READ = 500  # requests whose headers are looked through in one query
+
+_NEWEST = 1 << 62  # no request has this number
+
+_EXPIRED = "SELECT n FROM requests WHERE request_initiated < ? AND state <> 'in_flight' ORDER BY request_initiated"
+_OLDEST = "SELECT n FROM requests WHERE state <> 'in_flight' ORDER BY request_initiated LIMIT ?"
+_HOMELESS = """
+SELECT id FROM nodes WHERE introduced IN (
+  SELECT DISTINCT introduced FROM nodes WHERE introduced IS NOT NULL AND introduced NOT IN (SELECT n FROM requests))
+ORDER BY id DESC
+"""
+_FIELDS = """
+SELECT DISTINCT h.value FROM {table} t, json_each(t.header_data) h WHERE h.type = 'integer' AND {condition}
+"""
+
+
+class Retention:
+    """One run over an open, writable `CaptureStorage`: call one method, once. It may take minutes.
+
+    :param pause: waits for so many seconds between two steps.
+    """
+
+    def __init__(self, storage: CaptureStorage, *, pause: Callable[[float], None] = time.sleep) -> None:
+        self._storage = storage
+        self._steps = Steps(storage, pause)
+        self._codec = Codec()
+        self._began = time.monotonic()
+        self._before = self._steps.file_bytes()
+        self._at_once = _MOST_AT_ONCE // 8
+        self._counts = {"requests": 0, "responses": 0, "feedback": 0, "nodes": 0, "blocks": 0}
+
+    def expire(
+        self,
+        *,
+        before_ns: int | None = None,
+        max_bytes: int | None = None,
+        owners: Collection[str] | None = None,
+        dry_run: bool = False,
+    ) -> RetentionReport:
+        """Delete captures that began before a time, and the oldest while the database is larger than `max_bytes`.
+
+        Captures in flight stay, whatever their age.
+
+        :param owners: relays that still have a journal; how far the others' were read is forgotten.
+        :raises StorageError: stopped half-way, in good order; the next run goes on.
+        """
+        old = [row[0] for row in self._read(_EXPIRED, before_ns)] if before_ns is not None else []
+        if dry_run:
+            return self._report(planned=len(old) + self._beyond(max_bytes, len(old)))
+        self._delete(old)
+        while max_bytes is not None and (beyond := self._beyond(max_bytes, 0)):
+            # Half of what would do if all were of one size: they share most of it, and too much must not go.
+            oldest = [row[0] for row in self._read(_OLDEST, max(self._at_once, beyond // 2))]
+            if not oldest:
+                break
+            self._delete(oldest)
+        if owners is not None:
+            self._forget_owners(owners)
+        self._clean()
+        return self._report()
+
+    def delete_requests(self, filters: RequestFilters, *, dry_run: bool = False) -> RetentionReport:
+        """Delete all ended captures that match (limit and offset do not count), so that nothing of them can be found.
+
+        With `q` it is every request that carried the text, `everywhere` or not: each later one has it too.
+
+        :raises ValidationError: nothing is filtered by, which would mean everything.
+        :raises StorageError: as `expire`.
+        """
+        filters = replace(filters, q=(filters.q or "").strip() or None, everywhere=True)
+        if filters == RequestFilters(
+            limit=filters.limit, offset=filters.offset, as_of=filters.as_of, everywhere=filters.everywhere
+        ):
+            raise ValidationError("a filter is required: all captures would match", field="filters")
+        query = list_query(filters, filters.as_of if filters.as_of is not None else _NEWEST)
+        with self._storage.reading() as connection:
+            statement = f"{query.numbers} AND c.state <> 'in_flight' ORDER BY c.n"
+            numbers = [row[0] for row in connection.execute(statement, query.parameters).fetchall()]
+        return self._purge(numbers, dry_run=dry_run)
+
+    def delete_request(self, id: str, *, dry_run: bool = False) -> RetentionReport:  # noqa: A002 - as get_request
+        """Delete one capture, by its id or a beginning of one.
+
+        :raises NotFoundError: no such request; or it is in flight, and would come back with its end.
+        :raises StorageError: as `expire`.
+        """
+        with self._storage.reading() as connection:
+            number = find(connection, id, REQUEST_IDS, "request")
+        if not self._read("SELECT 1 FROM requests WHERE n = ? AND state <> 'in_flight'", number):
+            raise NotFoundError(f"request {id!r} is still in flight; delete it when it has ended")
+        return self._purge([number], dry_run=dry_run)
+
+    # --- the parts of a run ---------------------------------------------------------------------------------
+
+    def _purge(self, numbers: Sequence[int], *, dry_run: bool) -> RetentionReport:
+        if dry_run:
+            return self._report(planned=len(numbers))
+        self._read("PRAGMA secure_delete = ON")
+        try:
+            self._delete(numbers)
+            self._clean()
+        finally:
+            self._read("PRAGMA secure_delete = FAST")
+        for copy in self._storage.path.parent.glob(f"{self._storage.path.name}.before-*"):
+            copy.unlink(missing_ok=True)
+        return self._report()
+
+    def _delete(self, numbers: Sequence[int]) -> None:
+        """Delete requests, and what nothing else needs of theirs, from the search index too."""
+        at = 0
+        while at < len(numbers):
+            batch = numbers[at : at + self._at_once]
+            at += len(batch)
+            with self._steps.step() as connection:
+                self._count(connection, batch)
+                self._deleter(connection).delete(batch)
+            # As many in the next step as should take its time.
+            if self._steps.last > STEP:
+                self._at_once = max(1, self._at_once // 2)
+            elif self._steps.last < STEP / 2:
+                self._at_once = min(_MOST_AT_ONCE, self._at_once * 2)
+        if numbers:
+            self._collect()
+            self._merge()
+
+    def _collect(self) -> None:
+        more = True
+        while more:
+            with self._steps.step() as connection:
+                deleter = self._deleter(connection)
+                more = deleter.collect(time.monotonic() + STEP / 2)  # the index writes its words at the commit
+                self._counts["nodes"] += deleter.nodes
+                self._counts["blocks"] += deleter.blocks
+
+    def _merge(self) -> None:
+        """Merge the search index into one piece: deleted words stay in it until then."""
+        begin, more = True, True
+        while more:
+            with self._steps.step() as connection:
+                more = self._search(connection).merge(everything=begin)
+            begin = False
+
+    def _clean(self) -> None:
+        self._collect()  # what an earlier run, that was stopped, has left
+        self._introduce_again()
+        self._sweep_fields()
+        self._steps.give_back()
+
+    def _introduce_again(self) -> None:
+        homeless = [row[0] for row in self._read(_HOMELESS)]
+        at = 0
+        while at < len(homeless):
+            with self._steps.step() as connection:
+                search, until = self._search(connection), time.monotonic() + STEP
+                while at < len(homeless) and time.monotonic() < until:
+                    search.introduce_again(homeless[at])
+                    at += 1
+
+    def _sweep_fields(self) -> None:
+        """Delete header fields that no request or response names. Their ids stand in JSON: no foreign key tells."""
+        newest = int(self._read("SELECT ifnull(max(n), 0) FROM requests")[0][0])
+        open_ones = [row[0] for row in self._read("SELECT n FROM requests WHERE state = 'in_flight'")]
+        used: set[int] = set()
+        for low in range(0, newest, _AT_ONCE_READ):
+            with self._storage.reading() as connection:
+                used |= _fields(connection, "{key} > ? AND {key} <= ?", (low, min(newest, low + _AT_ONCE_READ)))
+        with self._steps.step() as connection:
+            used |= _fields(connection, "{key} > ?", (newest,))  # came or ended while we looked
+            for number in open_ones:
+                used |= _fields(connection, "{key} = ?", (number,))
+            self._deleter(connection).delete_fields(used)
+
+    def _forget_owners(self, living: Collection[str]) -> None:
+        with self._steps.step() as connection:
+            gone = [(owner,) for (owner,) in connection.execute("SELECT owner FROM cursors") if owner not in living]
+            connection.executemany("DELETE FROM cursors WHERE owner = ?", gone)
+
+    # --- helpers ---------------------------------------------------------------------------------------------
+
+    def _search(self, connection: sqlite3.Connection) -> SearchIndex:
+        return SearchIndex(connection, BlockTree(connection, self._codec))
+
+    def _deleter(self, connection: sqlite3.Connection) -> Deleter:
+        return Deleter(connection, self._search(connection), self._answer)
+
+    def _answer(self, number: int) -> object:
+        return self._storage.response_json(self._read("SELECT id FROM requests WHERE n = ?", number)[0][0])
+
+    def _count(self, connection: sqlite3.Connection, numbers: Sequence[int]) -> None:
+        marks = ", ".join("?" * len(numbers))
+        for table, key in (("requests", "n"), ("responses", "request"), ("feedback", "request")):
+            query = f"SELECT count(*) FROM {table} WHERE {key} IN ({marks})"  # noqa: S608 - ours
+            self._counts[table] += int(connection.execute(query, tuple(numbers)).fetchone()[0])
+
+    def _read(self, statement: str, *parameters: object) -> list[sqlite3.Row]:
+        with self._storage.reading() as connection:
+            return connection.execute(statement, parameters).fetchall()
+
+    def _beyond(self, max_bytes: int | None, gone: int) -> int:
+        """Estimate how many captures size will cost beyond the `gone`, as if all were of one size."""
+        used = self._steps.used_bytes()
+        total = int(self._read("SELECT count(*) FROM requests")[0][0])
+        if max_bytes is None or not total:
+            return 0
+        kept = used * (total - gone) // total
+        return 0 if kept <= max_bytes else -(-(kept - max_bytes) * total // used)
+
+    def _report(self, *, planned: int | None = None) -> RetentionReport:
+        counts = self._counts if planned is None else {**self._counts, "requests": planned}
+        return RetentionReport(
+            **counts,
+            bytes_before=self._before,
+            bytes_after=self._steps.file_bytes(),
+            seconds=time.monotonic() - self._began,
+            longest_step=self._steps.longest,
+            dry_run=planned is not None,
+        )
+
+
+def _fields(connection: sqlite3.Connection, condition: str, parameters: tuple[int, ...]) -> set[int]:
+    found: set[int] = set()
+    for table, key in (("requests", "t.n"), ("responses", "t.request")):
+        statement = _FIELDS.format(table=table, condition=condition.format(key=key))
+        found.update(row[0] for row in connection.execute(statement, parameters).fetchall())
+    return found

@@ -1,0 +1,74 @@
+"""The REST API of the served port, on what really went through the proxy."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from claudeproxy.testing import Reply, Text, always
+from tests.support.service import ask, captured, command_serving, mocking, prompt, raw, stop, wait_captured
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import httpx
+
+
+async def _get(rest: httpx.AsyncClient, path: str) -> Any:
+    answer = await rest.get(f"/api/claude/{path}")
+    assert answer.status_code == 200, answer.text
+    return answer.json()
+
+
+async def test_captures_are_listed_shown_and_given_out_byte_for_byte(home: Path) -> None:
+    reply = Reply(content=(Text(text="Grüße, 世界. " * 9),), output_tokens=31)
+    bodies = [prompt("first 🌿", stream=True), prompt("second", tools=[{"name": "mcp__herbs__find"}])]
+    async with mocking(always(reply)) as mock, command_serving(home, mock.url) as running:
+        async with running.client("connect") as client:
+            answers = [await ask(client, body) for body in bodies]
+        await wait_captured(home, 2)
+        async with running.rest() as rest:
+            listed = await _get(rest, "requests?limit=1")
+            assert (listed["total"], listed["limit"]) == (2, 1)
+            (newest,) = listed["requests"]
+            older = await _get(rest, f"requests?limit=1&offset=1&as_of={listed['as_of']}")
+            ids = [older["requests"][0]["id"], newest["id"]]
+            assert (await _get(rest, "requests?context_source=MCP: herbs"))["total"] == 1
+            for request_id, body, answer in zip(ids, bodies, answers, strict=True):
+                detail = await _get(rest, f"requests/{request_id}")
+                assert detail["body_json"] == json.loads(body)
+                assert detail["total_tokens"] == sum(s["token_count"] for s in detail["sources"])
+                assert len(detail["attributions"]) > 3
+                assert detail["headers"]["x-api-key"] == "[REDACTED]"
+                assert (await rest.get(f"/api/claude/requests/{request_id}/body")).content == body
+                response = await _get(rest, f"responses/{detail['response']['id']}")
+                assert response["correlation_id"] == detail["correlation_id"]
+                assert response["response_tokens"] == 31
+                assert response["body_json"]["content"][0]["text"] == "Grüße, 世界. " * 9
+                got = await rest.get(f"/api/claude/responses/{response['id']}/body")
+                assert got.content == raw(answer)
+            health = await _get(rest, "health")
+            assert health["status"] == "ok"
+            assert health["recorder"]["stored"] == 2
+            assert health["proxy"]["exchanges_total"] == 2
+            description = (await rest.get("/openapi.json")).json()
+            assert description["openapi"].startswith("3.1")
+            assert "/api/claude/requests/{id}" in description["paths"]
+            missing = await rest.get("/api/claude/requests/00000000-0000-4000-8000-000000000000")
+            assert (missing.status_code, missing.json()["error"]) == (404, "Request not found")
+        await stop(running)
+    assert [pair.request.id for pair in captured(home)] == ids
+
+
+async def test_a_web_page_can_read_nothing_on_either_port(home: Path) -> None:
+    """A foreign Host (DNS rebinding) or Origin is refused on the API's port and on the proxy's."""
+    async with mocking(always(Reply())) as mock, command_serving(home, mock.url) as running:
+        async with running.rest() as rest, running.client() as client:
+            for foreign in ({"host": "evil.example"}, {"origin": "https://evil.example"}):
+                answer = await rest.get("/api/claude/requests", headers=foreign)
+                assert answer.status_code == 403
+                assert "access-control-allow-origin" not in answer.headers
+                refused = await ask(client, prompt("from a page"), **foreign)
+                assert refused.status_code == 403
+        assert mock.received == []
+        await stop(running)
