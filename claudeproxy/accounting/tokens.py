@@ -43,14 +43,21 @@ class TokenCounter:
 
     def count(self, text: str) -> int:
         """Return the number of tokens of `text`; lone surrogates count as one replacement character each."""
-        if not text:
-            return 0
-        encoding = _encoding()
-        return sum(len(encoding.encode_ordinary(piece)) for piece in _pieces(_encodable(text)))
+        return len(encode(text))
 
     def count_many(self, texts: Sequence[str]) -> list[int]:
         """Return the number of tokens of each text, in order."""
         return [self.count(text) for text in texts]
+
+
+def encode(text: str) -> list[int]:
+    """Return the cl100k tokens of `text` by rank; what is not encodable and what is long is treated as in `count`."""
+    if not text:
+        return []
+    encoding = _encoding()
+    if len(text) <= MAX_CHARACTERS:
+        return encoding.encode_ordinary(_encodable(text))
+    return [token for piece in _pieces(_encodable(text)) for token in encoding.encode_ordinary(piece)]
 
 
 def read_vocabulary() -> list[bytes]:

@@ -1,0 +1,148 @@
+"""A request's prompt as a chain: each block with the hash of everything up to and including it.
+
+Apart because this is what "the same prefix" means for the bill, and it must match what the API caches by: blocks in
+the order tools, system, messages; `cache_control` is no part of them; a string is one text block; Claude Code's billing
+header is not there at all; tools with `defer_loading` are not there until a result refers to them; and older models
+drop the thinking of earlier turns once a plain user message follows.
+
+Reads bodies through `sansio.messages`, so its blocks are those of the store and of attribution, one to one.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import OrderedDict
+from dataclasses import dataclass
+from hashlib import blake2b
+from typing import TYPE_CHECKING, NamedTuple
+
+from claudeproxy.accounting.features import read_block, read_tool
+from claudeproxy.sansio.messages import Section, exact_block, is_billing_header, layout
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from claudeproxy.accounting.features import BlockMakeup
+    from claudeproxy.accounting.models import ModelTraits
+    from claudeproxy.sansio.jsonspans import Member
+    from claudeproxy.sansio.messages import BlockSpan
+
+MAX_MAKEUPS = 16_384  # blocks whose make-up is remembered: some 500 bytes each
+_DIGEST = 16
+_HOUR = re.compile(rb'"ttl"\s*:\s*"1h"')
+_DEFERRED = re.compile(rb'"defer_loading"\s*:\s*true')
+_THINKING = frozenset({"thinking", "redacted_thinking"})
+
+
+class Link(NamedTuple):
+    """One block of the prompt as the model sees it. A tuple: there are hundreds in a request."""
+
+    block: int  # its place in `RequestLayout.blocks`
+    key: bytes  # the block itself, and whether it opens a message
+    prefix: bytes  # all blocks up to and including this one
+    makeup: BlockMakeup
+    opens: bool  # first block of its message that the model sees
+    message: int  # index of its message, -1 for tools and system
+    assistant: bool
+    ttl: str | None  # "5m" or "1h" where a cache breakpoint stands
+
+    @property
+    def thinking(self) -> bool:
+        """Whether it is thinking, visible or not."""
+        return self.makeup.kind in _THINKING
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """The chain of a request. `size` is the number of blocks of its layout; those without a link cost nothing."""
+
+    links: tuple[Link, ...]
+    size: int
+    tools: bool  # there is a tool that is not deferred: the API adds its preamble
+    deferred: dict[str, BlockMakeup]
+
+
+class ChainReader:
+    """Makes chains, and remembers the make-up of blocks it has seen: a turn then costs its new blocks only."""
+
+    def __init__(self, traits: ModelTraits, *, size: int = MAX_MAKEUPS) -> None:
+        self._traits = traits
+        self._size = size
+        self._makeups: OrderedDict[bytes, BlockMakeup] = OrderedDict()
+
+    def read(self, body: bytes) -> Prompt:
+        """Cut a request body into its chain.
+
+        :raises JSONSpanError: when it cannot be cut (`sansio.messages.layout`).
+        """
+        cut = layout(body)
+        drop_before = -1
+        raws = [exact_block(body, span) for span in cut.blocks]
+        makeups = [self._makeup(span, raw) for span, raw in zip(cut.blocks, raws, strict=True)]
+        if self._traits.drops_thinking:
+            drop_before = _last_plain_message(cut.blocks, [makeup for _, makeup in makeups])
+        links: list[Link] = []
+        deferred: dict[str, BlockMakeup] = {}
+        prefix, message = b"", -1
+        for index, (span, raw, (key, makeup)) in enumerate(zip(cut.blocks, raws, makeups, strict=True)):
+            if _is_deferred(span, raw):
+                deferred.update(dict.fromkeys(makeup.references, makeup))
+                continue
+            if is_billing_header(span.section, raw) or (span.message_index < drop_before and makeup.kind in _THINKING):
+                continue
+            opens = span.message_index >= 0 and span.message_index != message
+            message = span.message_index
+            key = blake2b(key + (b"+" if opens else b"-"), digest_size=_DIGEST).digest()
+            prefix = blake2b(prefix + key, digest_size=_DIGEST).digest()
+            ttl = _ttl(body, span)
+            links.append(Link(index, key, prefix, makeup, opens, message, span.role == "assistant", ttl))
+        if links and links[-1].ttl is None and (ttl := _automatic(body, cut.members)) is not None:
+            links[-1] = links[-1]._replace(ttl=ttl)
+        tools = any(cut.blocks[link.block].section is Section.TOOLS for link in links)
+        return Prompt(tuple(links), len(cut.blocks), tools, deferred)
+
+    def _makeup(self, span: BlockSpan, raw: bytes) -> tuple[bytes, BlockMakeup]:
+        """Return the block's own hash and its make-up. A bare string and a text block that says the same are one."""
+        text = b'{"type":"text","text":' + raw + b"}" if span.string else raw
+        role = b"tool" if span.section is Section.TOOLS else span.role.encode("utf-8", "surrogatepass")
+        key = blake2b(role + b"\0" + text, digest_size=_DIGEST).digest()
+        makeup = self._makeups.get(key)
+        if makeup is None:
+            read = read_tool if span.section is Section.TOOLS else read_block
+            makeup = self._makeups[key] = read(text, self._traits)
+            if len(self._makeups) > self._size:
+                self._makeups.popitem(last=False)
+        else:
+            self._makeups.move_to_end(key)
+        return key, makeup
+
+
+def _last_plain_message(blocks: Sequence[BlockSpan], makeups: Sequence[BlockMakeup]) -> int:
+    """Return the index of the last user message without a tool result; thinking before it is gone."""
+    users, results = set(), set()
+    for span, makeup in zip(blocks, makeups, strict=True):
+        if span.role == "user":
+            users.add(span.message_index)
+            if makeup.kind == "tool_result":
+                results.add(span.message_index)
+    return max(users - results, default=-1)
+
+
+def _is_deferred(span: BlockSpan, raw: bytes) -> bool:
+    return span.section is Section.TOOLS and b'"defer_loading"' in raw and _DEFERRED.search(raw) is not None
+
+
+def _ttl(body: bytes, span: BlockSpan) -> str | None:
+    return None if span.cut is None else _lifetime(body[span.cut[0] : span.cut[1]].rstrip(b", \t\r\n"))
+
+
+def _automatic(body: bytes, members: Sequence[Member]) -> str | None:
+    """Return the lifetime of a top-level `cache_control`: the API then sets a breakpoint at the last block."""
+    for member in members:
+        if member.key == "cache_control":
+            return _lifetime(body[member.start : member.end])
+    return None
+
+
+def _lifetime(member: bytes) -> str | None:
+    return None if member.endswith(b"null") else "1h" if _HOUR.search(member) else "5m"

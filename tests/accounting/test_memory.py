@@ -1,0 +1,67 @@
+"""The ledger's rows: bounded, with the changes to be saved."""
+
+from __future__ import annotations
+
+from claudeproxy.accounting.memory import LedgerRow, Memory, Settled, Turn
+from claudeproxy.model import Accuracy
+
+
+def key(number: int) -> bytes:
+    return number.to_bytes(16, "big")
+
+
+def test_what_was_settled_is_known_in_its_place_and_by_itself():
+    memory = Memory()
+    settled = Settled(7, Accuracy.SHARED, 100, billed=True, stage=2)
+    memory.settle(key(1), key(2), settled)
+    assert memory.prefix(key(1)) == settled
+    assert memory.block(key(2)) == Settled(7, Accuracy.SHARED, stage=2)
+    assert memory.prefix(key(2)) is None
+
+
+def test_a_block_elsewhere_changes_only_for_something_better():
+    memory = Memory()
+    memory.settle(key(1), key(9), Settled(7, Accuracy.SHARED, stage=1))
+    memory.settle(key(2), key(9), Settled(8, Accuracy.SHARED, stage=1))
+    assert memory.block(key(9)).size == 7
+    memory.settle(key(3), key(9), Settled(9, Accuracy.SHARED, stage=2))
+    assert memory.block(key(9)).size == 9
+    memory.settle(key(4), key(9), Settled(10, Accuracy.EXACT, stage=0))
+    assert memory.block(key(9)).size == 10
+
+
+def test_the_least_recently_used_row_is_forgotten_first_and_said_so():
+    memory = Memory(size=2)
+    for number in (1, 2):
+        memory.learn_turn(key(number), Turn(number, 0))
+    memory.turn(key(1))
+    memory.learn_turn(key(3), Turn(3, None))
+    assert memory.turn(key(2)) is None
+    assert memory.turn(key(1)) == Turn(1, 0)
+    assert memory.turn(key(3)) == Turn(3, None)
+    assert LedgerRow("turn", key(2), None) in memory.take_changes()
+
+
+def test_changes_are_told_once_and_only_when_something_changed():
+    memory = Memory()
+    settled = Settled(7, Accuracy.EXACT, 7)
+    memory.settle(key(1), key(2), settled)
+    assert {row.key for row in memory.take_changes()} == {key(1), key(2)}
+    memory.settle(key(1), key(2), settled)
+    assert memory.take_changes() == []
+
+
+def test_saved_rows_make_the_same_memory():
+    memory = Memory()
+    memory.settle(key(1), key(2), Settled(7, Accuracy.SHARED, None, stage=1))
+    memory.learn_turn(key(3), Turn(5, 2))
+    again = Memory()
+    again.load(memory.take_changes())
+    assert list(again.rows()) == list(memory.rows())
+    assert again.take_changes() == []
+
+
+def test_rows_of_an_unknown_table_are_passed_over():
+    memory = Memory()
+    memory.load([LedgerRow("later", key(1), (1,)), LedgerRow("turn", key(1), None)])
+    assert list(memory.rows()) == []
