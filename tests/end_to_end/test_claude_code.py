@@ -44,7 +44,7 @@ def _script() -> Script:
 
 
 async def _world(root: Path) -> World:
-    client = await trio.to_thread.run_sync(claude_code.install)
+    client = await trio.to_thread.run_sync(claude_code.install, claude_code.chosen_version())
     world = World(client=client, root=root, mcp_servers=our_servers("docs", "issue_tracker"))
     (world.project / "note.txt").write_text("planted-bash-result\n")
     (world.project / "CLAUDE.md").write_text("planted-memory-words: be kind to moss.\n")
@@ -89,7 +89,7 @@ async def test_a_conversation_with_tools_is_captured_and_each_text_given_to_its_
     assert {pair.request.entry_mode for pair in pairs} == {mode}
     assert {pair.request.state for pair in pairs} == {State.COMPLETE}
     assert {pair.request.identity.session_id for pair in messages} == {done.json["session_id"]}
-    assert {pair.request.identity.client_version for pair in messages} == {claude_code.PINNED}
+    assert {pair.request.identity.client_version for pair in messages} == {world.client.version}
     assert {pair.request.identity.request_class for pair in messages} == {"main"}
     for pair in messages:
         _check_prompt(attributed(home, pair.request.id), json.loads(pair.body), world.project)

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 PINNED = "2.1.330"
-OLDER = ("2.1.197", "2.1.100", "2.0.76", "1.0.128")  # design/wire.md: each writes a layout of its own
+OLDER = ("2.1.197", "2.1.100", "2.0.76", "1.0.128")  # each writes a layout of its own
 DUMMY_KEY = "sk-ant-api03-dummy"
 DEAD_PROXY = "http://127.0.0.1:9"  # the discard port: refused at once
 MODEL = "claude-opus-5-5"  # 2.1.330 writes layout C with it (role "system"), layout A with OLD_MODEL
@@ -56,6 +56,15 @@ class ClaudeCode:
 
     version: str
     command: tuple[str, ...]
+
+
+def chosen_version() -> str:
+    """The version to test with: the pinned one, or what TEST_CLAUDE_CODE says (a version, or ``latest``)."""
+    wanted = os.environ.get("TEST_CLAUDE_CODE", PINNED)
+    if wanted != "latest":
+        return wanted
+    asked = ["npm", "view", "@anthropic-ai/claude-code", "version"]
+    return subprocess.run(asked, check=True, capture_output=True, text=True, timeout=60).stdout.strip()
 
 
 def install(version: str = PINNED) -> ClaudeCode:
