@@ -93,6 +93,7 @@ class Recording:
         self._indexer = Indexer(self.storage, self._log_unindexed)
         self._later: dict[str, None] = {}  # stored and not explained for want of time, in order
         self._explain_until = 0.0
+        self._hurried = False
         self._backlog = True
 
     def status(self) -> Mapping[str, object]:
@@ -120,6 +121,10 @@ class Recording:
             self._backlog = bool(batch)
         return self._backlog or self._indexer.catch_up()
 
+    def hurry(self) -> None:
+        """From now on only store: the process is to end, and what is stored can be explained by the next one."""
+        self._hurried = True
+
     def catch_up(self, seconds: float) -> None:
         """Explain what was stored in a hurry, in order, until `seconds` have passed."""
         until = time.monotonic() + seconds
@@ -132,7 +137,7 @@ class Recording:
         """The recorder's sink. What this raises makes the recorder try the same batch again."""
         ids = self.storage.record(exchanges, cursors)
         self._failure = None
-        self._explain_until = time.monotonic() + EXPLAIN_SECONDS
+        self._explain_until = time.monotonic() + (0.0 if self._hurried else EXPLAIN_SECONDS)
         self.stored += sum(exchange.state is not State.IN_FLIGHT for exchange in exchanges)
         for follow in (self._log_stored, self._explain_stored, self._index_stored):
             for request_id, exchange in zip(ids, exchanges, strict=True):
@@ -214,7 +219,7 @@ def run_recording(
         return stop()
 
     try:
-        recording.recorder.run(stopping, wake_fd=wake_fd, idle=recording.idle)
+        recording.recorder.run(stopping, wake_fd=wake_fd, idle=recording.idle, ending=recording.hurry)
         recording.catch_up(CATCH_UP_SECONDS)
         report(recording.status())
     finally:

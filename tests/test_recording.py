@@ -157,6 +157,20 @@ def test_storing_comes_before_explaining(
     assert all(found["User"] > 0 for found in sources(settings))
 
 
+def test_at_the_end_everything_is_stored_before_anything_is_explained(
+    recording: Recording, settings: RecordingSettings, tmp_path: Path
+) -> None:
+    tap = make_tap(tmp_path / "journal")
+    for number in range(5):
+        tell(tap, request=(BODY.replace(b"hello", b"hello %d" % number),))
+    recording.hurry()
+    recording.recorder.step()
+    assert recording.stored == 5
+    assert recording.explainer.attributed <= 1
+    recording.catch_up(60.0)
+    assert all(found["User"] > 0 for found in sources(settings))
+
+
 def test_what_fails_after_storing_does_not_store_again(
     recording: Recording,
     settings: RecordingSettings,

@@ -101,6 +101,8 @@ def _place_turn(
     mention: str | None = None
     for message in turn:
         answered = [uses[view.answers] for view in message.views if view.answers is not None and view.answers in uses]
+        tools = frozenset(use.name for use in answered)
+        paths = frozenset(use.path for use in answered if use.path)
         apart = any(view.words.startswith(_HOOK_APART) for view in message.views)
         reader = PromptReader(
             message.views, answered, scene, first=first, request_class=request_class, prompted=fake is not None
@@ -109,8 +111,8 @@ def _place_turn(
             if view.answers is not None:
                 places[position] = replace(
                     _result_place(view, uses.get(view.answers), scene),
-                    turn_tools=frozenset(use.name for use in answered),
-                    turn_paths=frozenset(use.path for use in answered if use.path),
+                    turn_tools=tools,
+                    turn_paths=paths,
                     apart=apart,
                 )
             elif message.role == "system" or (scene.claude_code and view.is_reminder and view is not fake):

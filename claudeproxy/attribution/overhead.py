@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from claudeproxy.sansio.messages import RequestLayout
 
 PROMPT_PARAMETERS = frozenset({"output_config", "output_format", "tool_choice"})  # these become prompt text
+MAX_PARAMETERS = 1000  # named one by one: requests have some thirty; what follows is structure
 _SECTIONS = frozenset({"tools", "system", "messages"})
 
 
@@ -36,7 +37,7 @@ def cut_overhead(body: bytes, cut: RequestLayout, known: Sequence[Segment] = ())
     blocks = sorted((block.start, block.end) for block in cut.blocks)
     marks: list[tuple[int, int, Segment | None]] = [(start, end, None) for start, end in blocks]
     marks += [(segment.byte_start, segment.byte_end, segment) for segment in known]
-    for member in cut.members:
+    for member in cut.members[:MAX_PARAMETERS]:
         if member.key in _SECTIONS and any(member.start <= start < member.end for start, _end in blocks[:1] + blocks):
             continue
         text = body[member.start : member.end].decode("utf-8", "surrogateescape")

@@ -114,6 +114,7 @@ class Recorder:
         *,
         wake_fd: int | None = None,
         idle: Callable[[], bool] = lambda: False,
+        ending: Callable[[], object] = lambda: None,
         linger: float = 0.03,
         poll: float = 0.25,
     ) -> None:
@@ -121,7 +122,8 @@ class Recorder:
 
         Waits at most `poll` seconds at a time, less when `wake_fd` (a WakePipe's read end) has a byte; then `linger`
         seconds, so that what ends together is stored together. `stop` is asked after every wait. `idle` is called when
-        there was nothing to hand on; while it returns True, for more to do, nothing is waited for.
+        there was nothing to hand on; while it returns True, for more to do, nothing is waited for. `ending` is called
+        once, before what is left is handed on.
         """
         with suppress(EOFError):
             while not stop():
@@ -132,6 +134,7 @@ class Recorder:
                     wake.wait(wake_fd, 0)
                 elif handed < BATCH_EXCHANGES and wake.wait(wake_fd, poll):
                     time.sleep(linger)
+        ending()
         while self.step():
             pass
 

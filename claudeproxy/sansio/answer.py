@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 # The parser is fed in pieces, so that everything before an unreadable event is known.
 _PIECE = 1 << 20
 
+# A message has a few hundred KB at most. As Python's objects JSON takes up to thirty times its size.
+_MAX_JSON = 16 << 20
+
 # SQLite's integers end here; a larger number is not a token count.
 _MAX_COUNT = (1 << 63) - 1
 
@@ -53,7 +56,7 @@ def _read(body: bytes, headers: RawHeaders, status_code: int, max_decoded: int) 
     media_type = _header(headers, b"content-type").partition(";")[0].strip().lower()
     if media_type == "text/event-stream" or (not media_type and decoded.startswith((b"event:", b"data:"))):
         return _read_stream(decoded)
-    value = parse_json(decoded)
+    value = parse_json(decoded) if len(decoded) <= _MAX_JSON else None
     return _read_json(value, status_code) if is_object(value) else Answer()
 
 

@@ -395,8 +395,10 @@ def test_run_records_what_is_there_and_what_is_left_when_told_to_stop(tmp_path: 
     tap = make_tap(tmp_path)
     ids = [tell(tap) for _ in range(BATCH_EXCHANGES * 2 + 3)]
     tap.writer.close()
-    store.recorder(tmp_path).run(Stop(0), poll=0)
+    left: list[int] = []
+    store.recorder(tmp_path).run(Stop(0), ending=lambda: left.append(len(ids) - len(store.rows)), poll=0)
     assert set(store.rows) == set(ids)
+    assert left == [len(ids)]
     assert [path.name for path in tmp_path.iterdir()] == ["recorder.lock"]
 
 

@@ -227,5 +227,12 @@ def test_a_usage_of_another_type_is_empty(value: object) -> None:
     assert read_usage(value) == Usage()
 
 
+def test_json_beyond_any_message_is_not_read() -> None:
+    """A few KB on the wire can be gigabytes as Python's objects; the raw bytes are the record."""
+    body = gzip.compress(b'{"type":"message","id":"msg_1","content":[' + b"[]," * (6 << 20) + b"1]}", 1)
+    headers = ((b"Content-Type", b"application/json"), (b"Content-Encoding", b"gzip"))
+    assert read_answer(body, headers, status_code=200, max_decoded=128 << 20) == Answer()
+
+
 def test_lone_surrogates_are_let_through() -> None:
     assert parse_json(b'"a\\ud83d"') == "a\ud83d"
