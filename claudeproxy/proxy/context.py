@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from claudeproxy.proxy.dial import Dialer
 from claudeproxy.proxy.tap import NullTap, SafeTap
@@ -20,11 +20,18 @@ if TYPE_CHECKING:
     import trio
 
     from claudeproxy.model import Tap
-    from claudeproxy.proxy.session import HTTPSession
     from claudeproxy.proxy.settings import ProxySettings
     from claudeproxy.tls.cache import CertificateCache
 
 MAX_REMEMBERED = 1024  # distrusting clients that were already logged; beyond it they are forgotten and logged anew
+
+
+class Session(Protocol):
+    """What the context asks of a client stream that speaks HTTP."""
+
+    def close_when_idle(self) -> None:
+        """End between two requests."""
+        ...
 
 
 @dataclass(slots=True, kw_only=True)
@@ -48,7 +55,7 @@ class ProxyContext:
     certificates: CertificateCache | None
     tap: SafeTap
     counters: Counters = field(default_factory=Counters)
-    sessions: set[HTTPSession] = field(default_factory=set)
+    sessions: set[Session] = field(default_factory=set)
     silent: set[trio.CancelScope] = field(default_factory=set)  # connections that have not said what they are
     draining: bool = False
     distrusting: set[tuple[str, str]] = field(default_factory=set)
