@@ -108,7 +108,7 @@ class ProxyServer:
                         async with trio.open_nursery() as accepting:
                             for listener in listeners:
                                 accepting.start_soon(self._accept, listener, connections, failures)
-                            log.info("proxy started", bound=[f"{host}:{port}" for host, port in bound])
+                            log.debug("proxy listens", bound=[f"{host}:{port}" for host, port in bound])
                             task_status.started(bound)
                 finally:
                     self._draining.set()

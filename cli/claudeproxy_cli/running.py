@@ -60,11 +60,18 @@ def write_state(path: Path, server: RunningServer) -> None:
     temporary.replace(path)
 
 
-def remove_state(path: Path, pid: int) -> None:
-    """Take our publication back, unless another server has published itself since."""
+def remove_state(path: Path, pid: int, before: RunningServer | None = None) -> None:
+    """Take our publication back, unless another server has published itself since.
+
+    `before` is who was published when we came: while that one lives, it is published again.
+    """
     server = read_state(path)
-    if server is not None and server.pid == pid:
-        with suppress(OSError):
+    if server is None or server.pid != pid:
+        return
+    with suppress(OSError):
+        if before is not None and process_lives(before.pid) and answers(before.proxy):
+            write_state(path, before)
+        else:
             path.unlink()
 
 

@@ -91,7 +91,7 @@ def _serve(config: ClaudeProxyConfig) -> None:
             raise ServeError(f"{error}. Process {other.pid} serves already, on {url(other.proxy)}") from None
         raise
     finally:
-        remove_state(state, os.getpid())
+        remove_state(state, os.getpid(), before=other)
 
 
 def _serve_attached(

@@ -96,6 +96,15 @@ def test_a_second_server_on_the_same_port_is_told_of_the_first(home: Path) -> No
         assert find_server(home / "serve.json") == server  # and the first is still found
 
 
+def test_the_first_server_is_found_again_when_a_second_one_has_ended(home: Path) -> None:
+    with serving(home) as (_, first):
+        with serving(home) as (process, second):
+            assert find_server(home / "serve.json") == second != first
+            process.send_signal(signal.SIGTERM)
+            process.wait(20)
+        assert find_server(home / "serve.json") == first
+
+
 def test_a_flag_that_cannot_be_used_is_a_usage_error(home: Path) -> None:
     result = cli("serve", "--home", home, "--upstream", "gateway.example")
     assert result.returncode == 2
