@@ -2,8 +2,9 @@
 
 Apart from `queries.py`, which measures, because a database of a hundred thousand pairs takes a while to make and is
 worth keeping (`--keep`). Bodies grow to some 200 KB: the conversation begins with a large system prompt and tools, as
-clients send them, and ends after `TURNS` turns. Sources are laid over the blocks by rank, not by the real rules: what
-is measured is the store, and attribution has benchmarks of its own.
+clients send them, and ends after `TURNS` turns. Sources are laid over the blocks by rank, not by the real rules, and
+tokens are a quarter of the bytes, not what a ledger learned: what is measured is the store, which keeps accounts and
+attributions of the real shape, and both have benchmarks of their own.
 """
 
 from __future__ import annotations
@@ -14,13 +15,19 @@ import random
 import uuid
 from typing import TYPE_CHECKING
 
+from claudeproxy.accounting.bookkeeper import PROVIDER
+from claudeproxy.accounting.prices import PriceBook
+from claudeproxy.accounting.receipts import receipt
 from claudeproxy.model import (
+    Account,
+    Accuracy,
     Answer,
     BlockAttribution,
     BodyKept,
     EntryMode,
     Identity,
     Instants,
+    LedgerChange,
     RecordedBody,
     RecordedExchange,
     RecordedResponse,
@@ -42,7 +49,8 @@ TURNS = 40  # requests in a conversation
 DAYS = 30  # that the captures are spread over
 DAY = 86_400_000_000_000  # ns
 START = 1_790_000_000_000_000_000  # ns since the epoch
-BATCH = 16  # exchanges in one transaction, as a busy recorder has
+MODEL = "claude-opus-4-8"
+BEFORE, AFTER = 12, 3  # tokens that the API adds to a prompt
 SYSTEM_BYTES, TOOLS, TOOL_BYTES, RESULT_BYTES = 30_000, 30, 3_000, 2_200
 
 _SYLLABLES = [a + b for a in "bdfgklmnprstvz" for b in ("a", "e", "i", "o", "u", "ar", "en", "is", "ol", "um")]
@@ -79,7 +87,7 @@ def conversation(number: int, prose: Prose, opening: dict[str, object]) -> Itera
     """Yield body and answer of each turn."""
     messages: list[dict[str, object]] = [{"role": "user", "content": [_text(f"task{number} {prose.text(300)}")]}]
     for turn in range(TURNS):
-        body = {"model": "claude-opus-4-8", **opening, "messages": messages, "max_tokens": 64000, "stream": True}
+        body = {"model": MODEL, **opening, "messages": messages, "max_tokens": 64000, "stream": True}
         said = f"answer{number}x{turn} {prose.text(300)}"
         yield json.dumps(body, separators=(",", ":")).encode(), said
         call = {
@@ -104,32 +112,46 @@ def fill(storage: CaptureStorage, pairs: int) -> None:
         for n in range(TOOLS)
     ]
     opening: dict[str, object] = {"tools": tools, "system": [_text(prose.text(SYSTEM_BYTES))]}
-    waiting: list[tuple[RecordedExchange, int, str]] = []
+    prices, blocks = PriceBook(), list[BlockAttribution]()
     for number in range(pairs):
         if number % TURNS == 0:
             turns = conversation(number // TURNS, prose, opening)
+            blocks.clear()
         body, said = next(turns)
-        waiting.append((_exchange(number, pairs, body, said), number // TURNS, said))
-        if len(waiting) == BATCH or number == pairs - 1:
-            _store(storage, waiting)
-            waiting.clear()
-
-
-def _store(storage: CaptureStorage, waiting: list[tuple[RecordedExchange, int, str]]) -> None:
-    ids = storage.record([exchange for exchange, _, _ in waiting], {})
-    for request_id, (exchange, session, said) in zip(ids, waiting, strict=True):
-        assert exchange.request_body.data is not None
-        result = explained(exchange.request_body.data, session)
-        storage.save_attribution(
-            request_id, result, [len(one.text) // 4 for one in result.segments()], rules_version="benchmark"
-        )
+        known = len(blocks)
+        result = explained(body, number // TURNS, blocks)
+        sizes = [len(one.text) // 4 for one in result.segments()]
+        exchange = _exchange(number, pairs, body, said, _usage(sizes, known, said))
+        (request_id,) = storage.record([exchange], {})
+        account = _account(exchange, sizes, known, prices)
+        storage.save_attribution(request_id, result, sizes, rules_version="benchmark", account=account)
         storage.index_texts(request_id, {"content": [_text(said)]})
 
 
-def explained(body: bytes, session: int) -> RequestAttribution:
-    """Give each block to one source, always the same for the same block."""
-    blocks = []
-    for rank, block in enumerate(layout(body).blocks):
+def _usage(sizes: list[int], known: int, said: str) -> Usage:
+    """The bill: what came before is read from the cache, what this turn brought is written to it."""
+    created = sum(sizes[known:])
+    return Usage(
+        input_tokens=AFTER, cache_read_input_tokens=BEFORE + sum(sizes[:known]), cache_creation_input_tokens=created,
+        cache_creation_5m=created, cache_creation_1h=0, output_tokens=len(said) // 4,
+    )  # fmt: skip
+
+
+def _account(exchange: RecordedExchange, sizes: list[int], known: int, prices: PriceBook) -> Account:
+    """As a ledger settles it: this turn's blocks share what is new on the bill, those before were told by theirs."""
+    assert exchange.response is not None
+    answer, began = exchange.response.answer, exchange.instants.request_initiated
+    bill = prices.price(answer.usage, MODEL, at=began, provider=PROVIDER)
+    return Account(
+        provider=PROVIDER, model=MODEL, total=BEFORE + sum(sizes) + AFTER, before=BEFORE, unseen=0, blocks=sizes,
+        after=AFTER, accuracy=[Accuracy.EXACT] * known + [Accuracy.SHARED] * (len(sizes) - known), counted=True,
+        error=0.0, bill=receipt(bill, answer, MODEL, len), note=None, change=LedgerChange(state="{}", page=b""),
+    )  # fmt: skip
+
+
+def explained(body: bytes, session: int, blocks: list[BlockAttribution]) -> RequestAttribution:
+    """Give each block to one source, always the same for the same block; `blocks` are those of the turn before."""
+    for rank, block in enumerate(layout(body).blocks[len(blocks) :], start=len(blocks)):
         text = body[block.start : block.end].decode()
         segment = Segment(
             source=_SOURCES[(rank * 7) % len(_SOURCES)], kind="text", path="", start=None, end=None,
@@ -142,14 +164,14 @@ def explained(body: bytes, session: int) -> RequestAttribution:
         )
     identity = Identity(
         session_id=f"session-{session}", request_class="main", client="claude-cli", client_version="2.1.330",
-        model="claude-opus-4-8", project=f"/home/ann/project{session % 5}",
+        model=MODEL, project=f"/home/ann/project{session % 5}",
     )  # fmt: skip
-    return RequestAttribution(blocks=blocks, overhead=[], identity=identity)
+    return RequestAttribution(blocks=list(blocks), overhead=[], identity=identity)
 
 
-def _exchange(number: int, pairs: int, body: bytes, said: str) -> RecordedExchange:
+def _exchange(number: int, pairs: int, body: bytes, said: str, usage: Usage | None = None) -> RecordedExchange:
     begin = START + number * DAYS * DAY // pairs
-    answer = json.dumps({"id": f"msg_{number}", "type": "message", "content": [_text(said)]}).encode()
+    message: dict[str, object] = {"id": f"msg_{number}", "type": "message", "content": [_text(said)]}
     url = "https://api.anthropic.com/v1/messages?beta=true"
     return RecordedExchange(
         correlation_id=str(uuid.UUID(bytes=hashlib.sha256(b"%d" % number).digest()[:16], version=4)),
@@ -164,10 +186,10 @@ def _exchange(number: int, pairs: int, body: bytes, said: str) -> RecordedExchan
         request_body=_body(body),
         response=RecordedResponse(
             status_code=200, reason="OK", http_version="1.1", headers=((b"content-type", b"application/json"),),
-            trailers=(), origin="upstream", body=_body(answer),
+            trailers=(), origin="upstream", body=_body(json.dumps(message).encode()),
             answer=Answer(
-                message_id=f"msg_{number}", model="claude-opus-4-8", stop_reason="end_turn",
-                usage=Usage(input_tokens=4, cache_read_input_tokens=len(body) // 4, output_tokens=len(said) // 4),
+                message=message, message_id=f"msg_{number}", model=MODEL, stop_reason="end_turn",
+                usage=usage or Usage(),
             ),
         ),
         request_head_us=200, request_body_us=100, response_head_us=250, connect_us=7,

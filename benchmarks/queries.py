@@ -3,8 +3,10 @@
     uv run benchmarks/queries.py [--pairs 10000] [--keep FILE] [--json FILE] [--no-retention]
 
 Makes a database of synthetic pairs (`pairs.py`), asks each question several times on a connection that has not asked it
-before and prints the median and the worst; then rates answers and sees them in the aggregates; then expires half of the
-captures while another process records as fast as it can, and tells the longest that one of its transactions took.
+before and prints the median and the worst, and the median of the processor time, which is what counts on a machine that
+others use too; then rates answers and sees them in the aggregates; then expires half of the captures while another
+process records as fast as it can and a third one reads, and tells the longest that either waited, beside what they wait
+when nothing is deleted.
 """
 
 from __future__ import annotations
@@ -23,7 +25,10 @@ from pairs import DAY, DAYS, START, TURNS, Prose, _exchange, fill
 
 from claudeproxy.insight.feedback import FeedbackManager
 from claudeproxy.insight.metrics import SourceMetrics
+from claudeproxy.insight.sessions import Sessions
 from claudeproxy.insight.values import Bucket, SourceFilters
+from claudeproxy.store.census import take_census
+from claudeproxy.store.contexts import ContextFilters, query_attributions
 from claudeproxy.store.retention import Retention
 from claudeproxy.store.storage import CaptureStorage
 from claudeproxy.store.values import RequestFilters
@@ -33,12 +38,13 @@ if TYPE_CHECKING:
     from multiprocessing.synchronize import Event
 
 ROUNDS = 7
+ALONE = 10  # seconds
 MIDDLE = START + DAYS * DAY // 2
 
 
 def questions(storage: CaptureStorage, pairs: int) -> dict[str, Callable[[], object]]:
     """What is asked, by name."""
-    metrics = SourceMetrics(storage)
+    metrics, sessions = SourceMetrics(storage), Sessions(storage)
     ids = [row.id for row in storage.query_requests(RequestFilters(limit=1, offset=pairs // 2)).rows]
     word = Prose(1)._words[5_000]
 
@@ -60,6 +66,21 @@ def questions(storage: CaptureStorage, pairs: int) -> dict[str, Callable[[], obj
         "search, common word, everywhere": listed(q=Prose(1)._words[3], everywhere=True),
         "detail": lambda: (storage.get_request(ids[0]), storage.get_response(ids[0]), storage.sources(ids[0])),
         "breakdown": lambda: storage.attributions(ids[0]),
+        "contexts, a page": lambda: query_attributions(storage, ContextFilters(limit=100)),
+        "contexts, a page far down": lambda: query_attributions(storage, ContextFilters(limit=100, offset=pairs * 60)),
+        "contexts, a source's page": lambda: query_attributions(
+            storage, ContextFilters(source_name="server3", limit=100)
+        ),
+        "contexts, the first thousand": lambda: query_attributions(storage, ContextFilters(limit=1000)),
+        "contexts, a source's first thousand": lambda: query_attributions(
+            storage, ContextFilters(source_name="server3", limit=1000)
+        ),
+        "contexts, the output's first thousand": lambda: query_attributions(
+            storage, ContextFilters(source_name="output text", limit=1000)
+        ),
+        "session": lambda: sessions.get("session-1"),
+        "sessions, a page": lambda: sessions.list(),
+        "everything counted": lambda: take_census(storage),
         "body": lambda: storage.request_body(ids[0]),
         "metrics, summary": metrics.summary,
         "metrics, summary of half": lambda: metrics.summary(since=MIDDLE + 1),
@@ -70,41 +91,70 @@ def questions(storage: CaptureStorage, pairs: int) -> dict[str, Callable[[], obj
     }
 
 
-def timed(work: Callable[[], object]) -> float:
-    began = time.perf_counter()
+def timed(work: Callable[[], object], clock: Callable[[], float] = time.perf_counter) -> float:
+    began = clock()
     work()
-    return (time.perf_counter() - began) * 1000
+    return (clock() - began) * 1000
 
 
 def record_beside(database: str, stop: Event, waits: multiprocessing.Queue[list[float]]) -> None:
     """Another process's recorder: one small exchange after another."""
-    found, number = [], 10_000_000
+    found, number = [], 10_000_000 + time.time_ns() % 10**15
     with CaptureStorage(database) as storage:
         while not stop.is_set():
             number += 1
-            exchange = _exchange(number, 10_000_000, b'{"messages":[{"role":"user","content":"beside"}]}', "x")
+            exchange = _exchange(number, number, b'{"messages":[{"role":"user","content":"beside"}]}', "x")
             found.append(timed(lambda one=exchange: storage.record([one], {})))  # type: ignore[misc]
             time.sleep(0.002)
     waits.put(found)
 
 
-def retention(database: Path, results: dict[str, float]) -> None:
-    stop, waits = multiprocessing.Event(), multiprocessing.Queue()  # type: ignore[var-annotated]
-    beside = multiprocessing.Process(target=record_beside, args=(str(database), stop, waits))
-    beside.start()
-    with CaptureStorage(database) as storage:
-        newest = storage.query_requests(RequestFilters(limit=1)).rows[0].id
-        results["purge of one: seconds"] = timed(lambda: Retention(storage).delete_request(newest)) / 1000
-        report = Retention(storage).expire(before_ns=MIDDLE)
+def read_beside(database: str, stop: Event, waits: multiprocessing.Queue[list[float]]) -> None:
+    """Another process's reader: the latest captures again and again."""
+    found = []
+    with CaptureStorage(database, read_only=True) as storage:
+        while not stop.is_set():
+            found.append(timed(lambda: storage.query_requests(RequestFilters(session_id="session-1"))))
+            time.sleep(0.002)
+    waits.put(found)
+
+
+def beside(database: Path, work: Callable[[], None], name: str, results: dict[str, float]) -> None:
+    """Do something while one process records and another reads; tell how long they took for it."""
+    stop = multiprocessing.Event()
+    others = {"recorder": record_beside, "reader": read_beside}
+    queues: dict[str, multiprocessing.Queue[list[float]]] = {other: multiprocessing.Queue() for other in others}
+    processes = [
+        multiprocessing.Process(target=target, args=(str(database), stop, queues[other]))
+        for other, target in others.items()
+    ]
+    for process in processes:
+        process.start()
+    work()
     stop.set()
-    found = waits.get()
-    beside.join()
-    results["retention: captures deleted"] = report.requests
-    results["retention: seconds"] = report.seconds
-    results["retention: longest step, ms"] = report.longest_step * 1000
-    results["retention: MB given back"] = (report.bytes_before - report.bytes_after) / 1e6
-    results["retention: other's longest transaction, ms"] = max(found)
-    results["retention: other's 99th percentile, ms"] = sorted(found)[int(len(found) * 0.99)]
+    for other, queue in queues.items():
+        found = sorted(queue.get())
+        results[f"{name}: {other}'s longest, ms"] = found[-1]
+        results[f"{name}: {other}'s 99th percentile, ms"] = found[int(len(found) * 0.99)]
+    for process in processes:
+        process.join()
+
+
+def retention(database: Path, results: dict[str, float]) -> None:
+    def run() -> None:
+        with CaptureStorage(database) as storage:
+            newest = storage.query_requests(RequestFilters(limit=1)).rows[0].id
+            results["purge of one: seconds"] = timed(lambda: Retention(storage).delete_request(newest)) / 1000
+            half = storage.summary().requests // 2
+            middle = storage.query_requests(RequestFilters(limit=1, offset=half)).rows[0].timestamp
+            report = Retention(storage).expire(before_ns=middle)
+        results["retention: captures deleted"] = report.requests
+        results["retention: seconds"] = report.seconds
+        results["retention: longest step, ms"] = report.longest_step * 1000
+        results["retention: MB given back"] = (report.bytes_before - report.bytes_after) / 1e6
+
+    beside(database, lambda: time.sleep(ALONE), "without retention", results)  # what the machine itself makes of it
+    beside(database, run, "retention", results)
 
 
 def feedback(storage: CaptureStorage, results: dict[str, float]) -> None:
@@ -127,8 +177,11 @@ def measure(database: Path, pairs: int) -> dict[str, float]:
         asked = questions(storage, pairs)
         for name, question in asked.items():
             times = [timed(question) for _ in range(ROUNDS)]
-            results[f"{name}, ms"] = statistics.median(times)
-            print(f"{name:36} {statistics.median(times):9.1f} ms   worst {max(times):9.1f} ms", flush=True)
+            cpu = statistics.median(timed(question, time.process_time) for _ in range(ROUNDS))
+            results[f"{name}, ms"], results[f"{name}, CPU ms"] = statistics.median(times), cpu
+            print(
+                f"{name:36} {statistics.median(times):9.1f} ms   worst {max(times):9.1f}   CPU {cpu:9.1f}", flush=True
+            )
     return results
 
 
@@ -151,7 +204,7 @@ def main() -> None:
         if not options.no_retention:
             retention(database, results)
     for name, value in list(results.items()):
-        if not name.endswith(", ms") or name.startswith(("feedback", "retention", "metrics rebuild")):
+        if not name.endswith("ms") or name.startswith(("feedback", "retention", "without", "metrics rebuild")):
             print(f"{name:48} {value:12.1f}")
     if options.json:
         options.json.write_text(json.dumps(results, indent=2) + "\n")

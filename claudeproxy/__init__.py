@@ -21,7 +21,7 @@ them:
 ``accounting``
     bytes are *counted* here: `TokenCounter`
 ``insight``
-    bytes are *weighed* here: `FeedbackManager`, `SourceMetrics`
+    bytes are *weighed* here: `FeedbackManager`, `SourceMetrics`, `Carrying`, `Comparison`, `Quota`
 ``recording``, ``service``
     the wiring: what the recorder process does, and `ClaudeProxy`, all of it in one nursery
 ``api``
@@ -45,17 +45,20 @@ _HOMES = {
     "CaptureStorage": "claudeproxy.store.storage",
     "CapturedRequest": "claudeproxy.store.values",
     "CapturedResponse": "claudeproxy.store.values",
+    "Carrying": "claudeproxy.insight.carrying",
     "CertificateAuthority": "claudeproxy.tls.authority",
     "CertificateCache": "claudeproxy.tls.cache",
     "ClaudeProxy": "claudeproxy.service",
     "ClaudeProxyConfig": "claudeproxy.config",
     "ClaudeProxyError": "claudeproxy.errors",
+    "Comparison": "claudeproxy.insight.comparison",
     "ContextAttribution": "claudeproxy.store.values",
     "ContextSourceMetrics": "claudeproxy.insight.values",
     "FeedbackManager": "claudeproxy.insight.feedback",
     "ProxyServer": "claudeproxy.proxy.server",
     "ProxySettings": "claudeproxy.proxy.settings",
     "QualityFeedback": "claudeproxy.insight.values",
+    "Quota": "claudeproxy.insight.quota",
     "RequestFilters": "claudeproxy.store.values",
     "Retention": "claudeproxy.store.retention",
     "Source": "claudeproxy.model",
@@ -69,17 +72,20 @@ __all__ = [
     "CaptureStorage",
     "CapturedRequest",
     "CapturedResponse",
+    "Carrying",
     "CertificateAuthority",
     "CertificateCache",
     "ClaudeProxy",
     "ClaudeProxyConfig",
     "ClaudeProxyError",
+    "Comparison",
     "ContextAttribution",
     "ContextSourceMetrics",
     "FeedbackManager",
     "ProxyServer",
     "ProxySettings",
     "QualityFeedback",
+    "Quota",
     "RequestFilters",
     "Retention",
     "Source",
@@ -94,8 +100,11 @@ if TYPE_CHECKING:
     from claudeproxy.attribution.engine import AttributionEngine
     from claudeproxy.config import ClaudeProxyConfig
     from claudeproxy.errors import ClaudeProxyError
+    from claudeproxy.insight.carrying import Carrying
+    from claudeproxy.insight.comparison import Comparison
     from claudeproxy.insight.feedback import FeedbackManager
     from claudeproxy.insight.metrics import SourceMetrics
+    from claudeproxy.insight.quota import Quota
     from claudeproxy.insight.values import ContextSourceMetrics, QualityFeedback
     from claudeproxy.model import Source, SourceType
     from claudeproxy.proxy.server import ProxyServer

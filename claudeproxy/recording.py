@@ -20,12 +20,16 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from claudeproxy.accounting.prices import PriceBook
+from claudeproxy.alerting import CostAlerts
 from claudeproxy.attribution.engine import AttributionEngine
 from claudeproxy.capture.recorder import Recorder
+from claudeproxy.capture.wake import input_ended
 from claudeproxy.errors import ClaudeProxyError
 from claudeproxy.evidence.fingerprints import load_fingerprints
 from claudeproxy.evidence.transcripts import Transcripts
-from claudeproxy.explaining import Explainer
+from claudeproxy.excluding import Exclusions
+from claudeproxy.explaining import Explainer, outcome_of
 from claudeproxy.logs import configure_logging, get_logger
 from claudeproxy.model import BodyKept, State
 from claudeproxy.ruleset import usable_rules
@@ -61,6 +65,10 @@ class RecordingSettings:
     rules_files: Sequence[str] = ()  # and further ones, which must be
     transcripts: str | None = None  # directory of the client's transcripts, to read from
     fingerprints: Mapping[str, Sequence[str]] = field(default_factory=dict)  # of clients beside the bundled ones
+    exclude_projects: Sequence[str] = ()  # directories whose conversations are not stored
+    excluded_sessions: str = ""  # the file that remembers those
+    prices: Sequence[Mapping[str, str]] = ()  # the person's own, as in the configuration
+    alert_session_cost: int | None = None  # pico-dollars
 
     def to_json(self) -> str:
         """As one line of JSON."""
@@ -80,15 +88,17 @@ class Recording:
 
     def __init__(self, settings: RecordingSettings) -> None:
         self.storage = CaptureStorage(Path(settings.database))
-        more = {version: frozenset(paragraphs) for version, paragraphs in settings.fingerprints.items()}
-        rules = usable_rules(settings.rules_files, optional=settings.rules_file)
-        engine = AttributionEngine(rules=rules, fingerprints={**load_fingerprints(), **more})
-        transcripts = Transcripts(Path(settings.transcripts)) if settings.transcripts else None
-        self.explainer = Explainer(self.storage, engine, transcripts=transcripts)
+        self.explainer = make_explainer(self.storage, settings)
         self.recorder = Recorder(
             Path(settings.journal), self._store, load_cursors=self.storage.cursors, on_error=self._log_failure
         )
+        self._exclusions: Exclusions | None = None
+        if settings.exclude_projects:
+            paths = Path(settings.excluded_sessions), Path(settings.journal)
+            self._exclusions = Exclusions(settings.exclude_projects, *paths)
+        self.alerts = CostAlerts(self.storage, settings.alert_session_cost)
         self.stored = 0
+        self.excluded = 0
         self._failure: str | None = None  # what was logged last: the same is tried and fails again and again
         self._indexer = Indexer(self.storage, self._log_unindexed)
         self._later: dict[str, None] = {}  # stored and not explained for want of time, in order
@@ -100,8 +110,10 @@ class Recording:
         """Plain values for `health`."""
         return {
             "stored": self.stored,
+            "excluded": self.excluded,
             "attributed": self.explainer.attributed,
             "attribution_errors": self.explainer.errors,
+            "cost_alerts": list(self.alerts.latest),
             **asdict(self.recorder.statistics()),
         }
 
@@ -111,9 +123,13 @@ class Recording:
 
     def idle(self) -> bool:
         """Explain a few captures that have no attribution by these rules; False when there is none left."""
+        if self._exclusions is not None:
+            self._exclusions.tidy(self.storage)
         if self._later:
             self.catch_up(EXPLAIN_SECONDS)
             return True
+        if self.explainer.outdated:
+            self.explainer.outdated, self._backlog = False, True
         if self._backlog:
             batch = self.explainer.waiting(BACKLOG_BATCH)
             for request_id in batch:
@@ -129,16 +145,20 @@ class Recording:
         """Explain what was stored in a hurry, in order, until `seconds` have passed."""
         until = time.monotonic() + seconds
         while self._later and time.monotonic() < until:
-            request_id = next(iter(self._later))
-            del self._later[request_id]
+            self._later.pop(request_id := next(iter(self._later)))
             self.explainer.explain_stored(request_id)
+            self.alerts.watch(request_id)
 
     def _store(self, exchanges: Sequence[RecordedExchange], cursors: Mapping[str, tuple[int, int]]) -> None:
         """The recorder's sink. What this raises makes the recorder try the same batch again."""
+        came = _ended(exchanges)
+        if self._exclusions is not None:
+            exchanges = self._exclusions.kept(exchanges)
         ids = self.storage.record(exchanges, cursors)
         self._failure = None
         self._explain_until = time.monotonic() + (0.0 if self._hurried else EXPLAIN_SECONDS)
-        self.stored += sum(exchange.state is not State.IN_FLIGHT for exchange in exchanges)
+        self.stored += (stored := _ended(exchanges))
+        self.excluded += came - stored
         for follow in (self._log_stored, self._explain_stored, self._index_stored):
             for request_id, exchange in zip(ids, exchanges, strict=True):
                 try:
@@ -157,9 +177,13 @@ class Recording:
                 self._later[request_id] = None
                 return
             began = exchange.instants.request_initiated
-            self.explainer.explain(request_id, body.data, exchange.headers, began=began)
+            outcome = None if exchange.state is State.IN_FLIGHT else outcome_of(exchange)
+            self.explainer.explain(
+                request_id, body.data, exchange.headers, began=began, url=exchange.url, outcome=outcome
+            )
         elif exchange.state is not State.IN_FLIGHT:
-            self.explainer.settle(request_id)
+            self.explainer.settle(request_id, exchange)
+        self.alerts.watch(request_id)
 
     def _index_stored(self, request_id: str, exchange: RecordedExchange) -> None:
         if exchange.state is State.IN_FLIGHT:
@@ -167,8 +191,7 @@ class Recording:
         if time.monotonic() > self._explain_until:
             self._indexer.leave_for_later()
             return
-        answer = exchange.response.answer.message if exchange.response else None
-        self._indexer.index(request_id, answer or {})
+        self._indexer.index(request_id, (exchange.response.answer.message if exchange.response else None) or {})
 
     def _log_unindexed(self, request_id: str, error: Exception) -> None:
         log.warning("texts not indexed", request_id=request_id, error=str(error))
@@ -195,6 +218,19 @@ class Recording:
             log.debug("capture begun", **facts)
         else:
             log.info("capture stored", **facts)
+
+
+def make_explainer(storage: CaptureStorage, settings: RecordingSettings) -> Explainer:
+    """Return what explains captures of this storage by the rules, transcripts and prices of these settings."""
+    more = {version: frozenset(paragraphs) for version, paragraphs in settings.fingerprints.items()}
+    rules = usable_rules(settings.rules_files, optional=settings.rules_file)
+    engine = AttributionEngine(rules=rules, fingerprints={**load_fingerprints(), **more})
+    transcripts = Transcripts(Path(settings.transcripts)) if settings.transcripts else None
+    return Explainer(storage, engine, transcripts=transcripts, prices=PriceBook(settings.prices))
+
+
+def _ended(exchanges: Sequence[RecordedExchange]) -> int:
+    return sum(exchange.state is not State.IN_FLIGHT for exchange in exchanges)
 
 
 def run_recording(
@@ -235,7 +271,7 @@ def main(argument: str) -> int:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     os.umask(0o077)
-    ended = _input_ended() if sys.platform == "win32" else lambda: False
+    ended = input_ended() if sys.platform == "win32" else lambda: False
 
     def report(status: Mapping[str, object]) -> None:
         try:
@@ -250,21 +286,6 @@ def main(argument: str) -> int:
         log.error("recorder cannot work", error=str(error))
         return 1
     return 0
-
-
-def _input_ended() -> Callable[[], bool]:
-    """Whether standard input has ended, on Windows: select() cannot tell there, so a thread waits for it."""
-    import threading  # noqa: TID251 - see above
-
-    ended = threading.Event()
-
-    def drain() -> None:
-        while os.read(0, 4096):
-            pass
-        ended.set()
-
-    threading.Thread(target=drain, daemon=True).start()
-    return ended.is_set
 
 
 if __name__ == "__main__":

@@ -9,22 +9,28 @@ from __future__ import annotations
 
 from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Literal, Protocol
 
 import trio
 
 import claudeproxy
+from claudeproxy.capture.erase import JournalEraser
 from claudeproxy.capture.journal_writer import JournalWriter
+from claudeproxy.capture.pause import PauseFile, PausingTap
 from claudeproxy.capture.policy import BodyPolicy
 from claudeproxy.capture.redact import KeyHasher
 from claudeproxy.capture.secret import load_or_create_secret
 from claudeproxy.capture.tap import JournalTap
+from claudeproxy.daily import DailyRetention
 from claudeproxy.errors import ConfigError
 from claudeproxy.logs import get_logger
+from claudeproxy.proxy.calibration import CalibratingTap
 from claudeproxy.proxy.server import ProxyServer
 from claudeproxy.proxy.settings import ProxySettings, parse_upstream, parse_upstream_proxy
 from claudeproxy.proxy.tap import NullTap
 from claudeproxy.recording import RecordingSettings
+from claudeproxy.retaining import RetentionSettings
 from claudeproxy.sansio.target import HostSet
 from claudeproxy.store.storage import CaptureStorage
 from claudeproxy.supervisor import RecorderHost, RecorderProcess, RecorderThread
@@ -84,6 +90,11 @@ class ClaudeProxy:
         self._recorder_kind = recorder
         self._recorder: RecorderHost | None = None
         self._journal_tap: JournalTap | None = None
+        self._pausing_tap: PausingTap | None = None
+        self._calibrating: CalibratingTap | None = None
+        self._pause = PauseFile(config.paths.pause_file)  # health's own: the tap's is the relay's
+        self._retention = DailyRetention(RetentionSettings.of(config))
+        self._eraser = JournalEraser(config.journal_path)
         self._proxy: ProxyServer | None = None
 
     async def run(self, *, task_status: trio.TaskStatus[ServiceAddresses] = trio.TASK_STATUS_IGNORED) -> None:
@@ -98,12 +109,15 @@ class ClaudeProxy:
             async with self._recording() as tap, trio.open_nursery() as nursery:
                 self._proxy = ProxyServer(settings, certificates=certificates, tap=tap)
                 proxy: Sequence[Address] = await nursery.start(self._proxy.run, await _listen(self.config))
+                if self._calibrating is not None:
+                    nursery.start_soon(self._calibrating.run, self._proxy)
                 api = None
                 if self._api is not None:
                     addresses: list[str] = await nursery.start(self._api, self)
                     host, _, port = addresses[0].rpartition(":")
                     api = (host.strip("[]"), int(port))
                 log.info("started", proxy=[f"{h}:{p}" for h, p in proxy], api=api and f"{api[0]}:{api[1]}")
+                nursery.start_soon(self._retention.run)
                 task_status.started(ServiceAddresses(proxy=proxy, api=api))
         except BaseExceptionGroup as group:
             error = _only(group)  # our nurseries are our own affair: callers catch the errors that are promised
@@ -115,20 +129,30 @@ class ClaudeProxy:
         """A new read-only connection to the captures. Raises StorageError."""
         return CaptureStorage(self.config.database_path, read_only=True)
 
+    def erase_journals(self, cursors: Mapping[str, tuple[int, int]]) -> int:
+        """Overwrite what journals still hold of exchanges that are recorded; how many bytes (`CaptureStorage.cursors`).
+
+        Not thread-safe. Of this service and of others on the same home: nobody reads there any more.
+        """
+        return self._eraser.erase(cursors)
+
     def health(self) -> Mapping[str, object]:
         """What the parts say of themselves: plain values, for JSON. Never raises, waits for nothing."""
-        tap, recorder = self._journal_tap, self._recorder
+        tap, recorder, pause = self._journal_tap, self._recorder, self._pause.read()
         dropped = 0 if tap is None else tap.statistics().dropped + tap.statistics().lost
         return {
             "status": "degraded" if dropped or (recorder is not None and not recorder.healthy) else "ok",
             "version": claudeproxy.__version__,
             "enabled": self.config.enabled,
             "capture_enabled": self.config.capture_enabled,
+            "paused": None if pause is None else {"since": _iso(pause.since), "until": _iso(pause.until)},
+            "not_captured_in_pauses": self._pausing_tap.passed if self._pausing_tap else 0,
             "proxy": asdict(self._proxy.statistics()) if self._proxy else None,
             "capture": asdict(tap.statistics()) if tap else None,
             "recorder": None
             if recorder is None
             else {**recorder.status, "restarts": recorder.restarts, "deaths": recorder.deaths},
+            "retention": self._retention.statistics(),
         }
 
     def _certificates(self) -> CertificateCache:
@@ -158,16 +182,7 @@ class ClaudeProxy:
         # Opened once here: a database that cannot be used is to be said now, in one sentence, by this process.
         await trio.to_thread.run_sync(_prepare_database, config.database_path)
         secret = await trio.to_thread.run_sync(load_or_create_secret, config.secret_path)
-        settings = RecordingSettings(
-            database=str(config.database_path),
-            journal=str(config.journal_path),
-            log_format=config.log_format,
-            log_level=config.log_level,
-            rules_file=str(config.paths.rules_file),
-            rules_files=[str(path) for path in config.rules_files],
-            transcripts=str(config.transcripts) if config.transcripts else None,
-            fingerprints=self._fingerprints,
-        )
+        settings = recording_settings(config, self._fingerprints)
         host = RecorderProcess(settings) if self._recorder_kind == "process" else RecorderThread(settings)
         async with trio.open_nursery() as nursery:
             await nursery.start(host.run)
@@ -182,7 +197,11 @@ class ClaudeProxy:
                         max_body_bytes=config.max_body_bytes,
                         on_drop=_log_drop,
                     )
-                    yield self._journal_tap
+                    told: Tap = self._journal_tap
+                    if config.calibrate:
+                        told = self._calibrating = CalibratingTap(told, allowed=lambda: self._pause.read() is None)
+                    self._pausing_tap = PausingTap(told, PauseFile(config.paths.pause_file))
+                    yield self._pausing_tap
                 finally:
                     writer.close()
             finally:
@@ -211,6 +230,31 @@ def proxy_settings(config: ClaudeProxyConfig) -> ProxySettings:
         max_head_bytes=config.max_head_bytes,
         max_connections=config.max_connections,
     )
+
+
+def recording_settings(
+    config: ClaudeProxyConfig, fingerprints: Mapping[str, Sequence[str]] | None = None
+) -> RecordingSettings:
+    """What the recorder, and whoever explains captures as it does, needs of the configuration."""
+    return RecordingSettings(
+        database=str(config.database_path),
+        journal=str(config.journal_path),
+        log_format=config.log_format,
+        log_level=config.log_level,
+        rules_file=str(config.paths.rules_file),
+        rules_files=[str(path) for path in config.rules_files],
+        transcripts=str(config.transcripts) if config.transcripts else None,
+        fingerprints=fingerprints or {},
+        exclude_projects=[str(path) for path in config.exclude_projects],
+        excluded_sessions=str(config.paths.excluded_sessions),
+        prices=config.prices,
+        alert_session_cost=int(config.alert_session_cost * 10**12) if config.alert_session_cost else None,
+    )
+
+
+def _iso(ns: int | None) -> str | None:
+    """An instant as the API writes it."""
+    return None if ns is None else datetime.fromtimestamp(ns / 1e9, UTC).isoformat().replace("+00:00", "Z")
 
 
 async def _listen(config: ClaudeProxyConfig) -> Sequence[trio.SocketListener]:

@@ -5,15 +5,18 @@ uv run python docs/generate.py
 
 from __future__ import annotations
 
+import importlib
 import sys
 from pathlib import Path
 
+import typer
 from pydantic_core import PydanticUndefined
 
 from claudeproxy.attribution.rulebook import DEFAULT
 from claudeproxy.attribution.userrules import FIELDS
 from claudeproxy.config import ClaudeProxyConfig
 from claudeproxy.model import Source
+from claudeproxy_cli.main import COMMANDS
 
 DOCS = Path(__file__).resolve().parent
 
@@ -89,6 +92,60 @@ def rules() -> str:
     return "\n".join(lines) + "\n"
 
 
+def cli() -> str:
+    """docs/reference/cli.md: every command with an example and its options."""
+    lines = [
+        "# Command line",
+        "",
+        "<!-- Made by docs/generate.py from the commands' own help. -->",
+        "",
+        "From a checkout, put `uv run` before each command. What every command that shows data takes:",
+        "",
+        "| option | meaning |",
+        "|---|---|",
+        "| `--json`, `--jsonl`, `--csv` | One JSON document, an object a line, CSV. Without: a table on a terminal, lines with tabs when piped. |",
+        "| `--home DIR` | Home of CA, captures, configuration, `~/.claude-proxy` unless `CLAUDEPROXY_HOME` says otherwise. |",
+        "| `--config FILE` | A configuration instead of `config.yaml` in the home. |",
+        "",
+        "Exit codes: 0 all well, 1 not found or a failed check, 2 a command line or configuration that cannot be used. Ids",
+        "may be given as a unique beginning; an unknown one names what is near. Times are `90s`, `1h`, `2d` (ago), `today`,",
+        "`yesterday` or ISO 8601. `NO_COLOR` is respected. Commands that read need no running server. The keys in JSON are",
+        "those of the [REST API](api.md).",
+    ]
+    for name, (module, _) in COMMANDS.items():
+        command = typer.main.get_command(importlib.import_module(module).app)
+        within = getattr(command, "commands", None)
+        if within:
+            lines += ["", f"## {name}", "", *_paragraphs(command.help)]
+        for path, one in (
+            {f"{name} {word}": sub for word, sub in within.items()}.items() if within else [(name, command)]
+        ):
+            lines += ["", f"{'###' if within else '##'} {path}", "", *_paragraphs(one.help), "", "```console"]
+            lines += [f"$ {(one.epilog or '').removeprefix('Example: ')}", "```"]
+            lines += _options(one)
+    return "\n".join(lines) + "\n"
+
+
+def _paragraphs(text: str | None) -> list[str]:
+    """A help text: each paragraph on one line."""
+    return "\n\n".join(" ".join(part.split()) for part in (text or "").split("\n\n")).splitlines()
+
+
+def _options(command: object) -> list[str]:
+    rows = []
+    for one in command.params:  # type: ignore[attr-defined]
+        words = ", ".join(f"`{word}`" for word in one.opts)
+        if one.param_type_name == "argument":
+            words = f"`{one.metavar or one.human_readable_name}`"
+        elif one.hidden or one.name in {"as_json", "jsonl", "csv", "home", "config", "help"}:
+            continue
+        elif one.metavar and not one.is_flag:
+            words += f" `{one.metavar}`"
+        default = f" Default: `{one.default}`." if one.default and not one.is_flag and not one.required else ""
+        rows.append(f"| {words} | {_cell(one.help or '')}{default} |")
+    return ["", "| option | meaning |", "|---|---|", *rows] if rows else []
+
+
 def _cell(text: str) -> str:
     return text.replace("|", "\\|")
 
@@ -107,7 +164,7 @@ def _shown(value: object) -> str:
     return str(value)
 
 
-PAGES = {"reference/configuration.md": configuration, "reference/rules.md": rules}
+PAGES = {"reference/cli.md": cli, "reference/configuration.md": configuration, "reference/rules.md": rules}
 
 
 def main() -> int:

@@ -31,13 +31,23 @@ ALLOWED: dict[str, set[str]] = {
     "ruleset": {"logs", "evidence", "attribution"},
     # the engine over the store: what explains a stored capture
     "explaining": PURE | {"logs", "evidence", "attribution", "store", "accounting"},
+    # which exchanges are not to be stored at all
+    "excluding": PURE | {"logs", "attribution", "store", "capture"},
+    # a run of retention, and what starts one a day
+    "retaining": PURE | {"logs", "config", "store", "capture"},
+    "daily": {"logs", "retaining"},
+    # what the recorder says unasked
+    "alerting": {"logs", "store"},
     # the recorder's wiring: everything that runs behind the journal, nothing that stands in front of it
-    "recording": PURE | {"logs", "ruleset", "explaining", "evidence", "attribution", "store", "accounting", "capture"},
+    "recording": PURE
+    | {"logs", "alerting", "ruleset", "excluding", "explaining", "evidence"}
+    | {"attribution", "store", "accounting", "capture"},
     # hosts the recorder as a thread or a process
     "supervisor": {"logs", "recording"},
     "service": PURE
     | {"config", "logs", "live", "evidence", "attribution", "store", "accounting"}
-    | {"tls", "proxy", "capture", "insight", "export", "recording", "supervisor"},
+    | {"tls", "proxy", "capture", "insight", "export", "recording", "supervisor"}
+    | {"daily", "retaining"},
     "api": {"errors", "model", "logs", "config", "live", "store", "attribution", "accounting", "insight", "export"},
     "web": {"errors", "model", "config", "live", "store", "attribution", "accounting", "insight", "export"},
 }

@@ -9,10 +9,16 @@ import httpx
 import pytest
 import trio
 
+from claudeproxy.capture.pause import PauseFile
 from claudeproxy.config import ClaudeProxyConfig
+from claudeproxy.daily import DailyRetention
 from claudeproxy.errors import AuthorityError, ConfigError, StorageError
+from claudeproxy.model import Instants
+from claudeproxy.retaining import RetentionSettings
 from claudeproxy.service import ClaudeProxy, ServiceAddresses, proxy_settings
+from claudeproxy.store.storage import CaptureStorage
 from claudeproxy.testing import always, text
+from tests.store.exchanges import exchange
 from tests.support.service import ask, captured, configuration, mocking, prompt, serving, wait_captured
 
 if TYPE_CHECKING:
@@ -72,6 +78,42 @@ async def test_switched_off_it_decrypts_nothing(home: Path) -> None:
                 with pytest.raises(httpx.ProxyError, match="502"):
                     await client.get("https://api.anthropic.com:9/")
         assert mock.received == []
+
+
+async def test_retention_runs_beside_it_and_its_failure_ends_nothing(home: Path) -> None:
+    """With a run that is due at once: the first one fails for a lock that is no file, the next one deletes."""
+    with CaptureStorage(home / "captures.db") as storage:
+        storage.record([exchange(0, instants=Instants(request_initiated=1))], {})
+    lock = home / "captures.db.retention"
+    lock.mkdir()
+    service = ClaudeProxy(configuration(home))
+    daily = DailyRetention(RetentionSettings.of(service.config), first=0, look=0.01)
+    service._retention = daily
+    async with trio.open_nursery() as nursery:
+        await nursery.start(service.run)
+        with trio.fail_after(30):
+            while not daily.failures:  # noqa: ASYNC110
+                await trio.sleep(0.01)
+            lock.rmdir()
+            daily._not_before = 0.0
+            while not daily.runs:  # noqa: ASYNC110
+                await trio.sleep(0.01)
+        health = service.health()
+        nursery.cancel_scope.cancel()
+    assert health["retention"]["last"]["requests"] == 1  # type: ignore[index]
+    with CaptureStorage(home / "captures.db", read_only=True) as storage:
+        assert storage.summary().requests == 0
+
+
+async def test_health_says_that_capture_is_paused(home: Path) -> None:
+    service = ClaudeProxy(configuration(home))
+    home.mkdir()
+    file = PauseFile(service.config.paths.pause_file)
+    far = 4_000_000_000 * 10**9
+    file.pause(now=1_790_000_000 * 10**9, until=far)
+    assert service.health()["paused"] == {"since": "2026-09-21T14:13:20Z", "until": "2096-10-02T07:06:40Z"}
+    file.resume()
+    assert service.health()["paused"] is None
 
 
 async def test_a_host_that_the_authority_does_not_cover_is_said_with_the_remedy(home: Path) -> None:

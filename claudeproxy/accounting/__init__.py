@@ -12,12 +12,15 @@ In reading order:
     `TokenLedger`: predicts a prompt's size and settles it block by block
 ``listed``, ``prices``, ``costs``
     `PriceBook`: what the bill cost, and each piece of the prompt
+``counts``, ``receipts``, ``pages``, ``bookkeeper``
+    `Bookkeeper`: an exchange in, its account out, as the database keeps it; ledgers saved and loaded
 
 Importing this package loads no tokenizer and no price list: that happens at the first count and the first price.
 """
 
 from __future__ import annotations
 
+from claudeproxy.accounting.bookkeeper import Bookkeeper, Outcome, ledger_model
 from claudeproxy.accounting.costs import OutputCost, PieceCost, output_cost, prompt_costs
 from claudeproxy.accounting.ledger import TokenLedger
 from claudeproxy.accounting.listed import PriceClass, PriceOverride
@@ -30,7 +33,9 @@ from claudeproxy.accounting.tokens import TokenCounter
 __all__ = [
     "Bill",
     "BillLine",
+    "Bookkeeper",
     "LedgerRow",
+    "Outcome",
     "OutputCost",
     "PieceCost",
     "Prediction",
@@ -40,6 +45,7 @@ __all__ = [
     "Settlement",
     "TokenCounter",
     "TokenLedger",
+    "ledger_model",
     "output_cost",
     "prompt_costs",
     "share",

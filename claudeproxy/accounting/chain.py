@@ -14,6 +14,7 @@ import re
 from collections import OrderedDict
 from dataclasses import dataclass
 from hashlib import blake2b
+from operator import eq
 from typing import TYPE_CHECKING, NamedTuple
 
 from claudeproxy.accounting.features import read_block, read_tool
@@ -28,7 +29,9 @@ if TYPE_CHECKING:
     from claudeproxy.sansio.messages import BlockSpan
 
 MAX_MAKEUPS = 16_384  # blocks whose make-up is remembered: some 500 bytes each
-_DIGEST = 16
+_RECENT = 4  # conversations that go on beside each other: their last chains are kept to be compared with
+_RECENT_BYTES = 2 << 20  # of a body that is kept so
+_DIGEST = 8  # collisions among a ledger's 150,000 rows: one in 10^9; each costs a row in the database
 _HOUR = re.compile(rb'"ttl"\s*:\s*"1h"')
 _DEFERRED = re.compile(rb'"defer_loading"\s*:\s*true')
 _THINKING = frozenset({"thinking", "redacted_thinking"})
@@ -62,13 +65,35 @@ class Prompt:
     deferred: dict[str, BlockMakeup]
 
 
+class _Read(NamedTuple):
+    """A block of a chain that was read, with all that its bytes and its place say."""
+
+    place: tuple[Section, str, bool]  # section, role, whether it is a bare string
+    key: bytes  # of the block alone
+    makeup: BlockMakeup
+    deferred: bool
+    header: bool  # the billing header
+    before: bytes  # the prefix that it was added to
+    link: Link | None  # None: the model did not see it
+
+
+@dataclass(frozen=True, slots=True)
+class _Chain:
+    raws: list[bytes]
+    blocks: list[_Read]
+
+
 class ChainReader:
-    """Makes chains, and remembers the make-up of blocks it has seen: a turn then costs its new blocks only."""
+    """Makes chains, and remembers the make-up of blocks it has seen: a turn then costs its new blocks only.
+
+    The last chains are kept with their bytes: what a turn repeats is compared, which is ten times cheaper than hashing.
+    """
 
     def __init__(self, traits: ModelTraits, *, size: int = MAX_MAKEUPS) -> None:
         self._traits = traits
         self._size = size
         self._makeups: OrderedDict[bytes, BlockMakeup] = OrderedDict()
+        self._recent: list[_Chain] = []  # the latest last
 
     def read(self, body: bytes) -> Prompt:
         """Cut a request body into its chain.
@@ -76,30 +101,61 @@ class ChainReader:
         :raises JSONSpanError: when it cannot be cut (`sansio.messages.layout`).
         """
         cut = layout(body)
-        drop_before = -1
         raws = [exact_block(body, span) for span in cut.blocks]
-        makeups = [self._makeup(span, raw) for span, raw in zip(cut.blocks, raws, strict=True)]
+        blocks = self._blocks(cut.blocks, raws)
+        drop_before = -1
         if self._traits.drops_thinking:
-            drop_before = _last_plain_message(cut.blocks, [makeup for _, makeup in makeups])
+            drop_before = _last_plain_message(cut.blocks, [block.makeup for block in blocks])
         links: list[Link] = []
         deferred: dict[str, BlockMakeup] = {}
         prefix, message = b"", -1
-        for index, (span, raw, (key, makeup)) in enumerate(zip(cut.blocks, raws, makeups, strict=True)):
-            if _is_deferred(span, raw):
-                deferred.update(dict.fromkeys(makeup.references, makeup))
+        for index, (span, block) in enumerate(zip(cut.blocks, blocks, strict=True)):
+            if block.deferred:
+                deferred.update(dict.fromkeys(block.makeup.references, block.makeup))
                 continue
-            if is_billing_header(span.section, raw) or (span.message_index < drop_before and makeup.kind in _THINKING):
+            if block.header or (span.message_index < drop_before and block.makeup.kind in _THINKING):
                 continue
             opens = span.message_index >= 0 and span.message_index != message
             message = span.message_index
-            key = blake2b(key + (b"+" if opens else b"-"), digest_size=_DIGEST).digest()
-            prefix = blake2b(prefix + key, digest_size=_DIGEST).digest()
             ttl = _ttl(body, span)
-            links.append(Link(index, key, prefix, makeup, opens, message, span.role == "assistant", ttl))
+            link = block.link
+            if link is None or block.before != prefix or link.opens != opens or link.message != message:
+                key = blake2b(block.key + (b"+" if opens else b"-"), digest_size=_DIGEST).digest()
+                after = blake2b(prefix + key, digest_size=_DIGEST).digest()
+                link = Link(index, key, after, block.makeup, opens, message, span.role == "assistant", ttl)
+            elif link.ttl != ttl:
+                link = link._replace(ttl=ttl)
+            if link is not block.link:
+                blocks[index] = block._replace(before=prefix, link=link)
+            prefix = link.prefix
+            links.append(link)
+        self._keep(_Chain(raws, blocks), len(body))
         if links and links[-1].ttl is None and (ttl := _automatic(body, cut.members)) is not None:
             links[-1] = links[-1]._replace(ttl=ttl)
         tools = any(cut.blocks[link.block].section is Section.TOOLS for link in links)
         return Prompt(tuple(links), len(cut.blocks), tools, deferred)
+
+    def _blocks(self, spans: Sequence[BlockSpan], raws: list[bytes]) -> list[_Read]:
+        """Read the blocks that differ from those of the recent chain that is most like this one."""
+        like = max(self._recent, key=lambda chain: sum(map(eq, raws, chain.raws)), default=_Chain([], []))
+        blocks = []
+        for index, (span, raw) in enumerate(zip(spans, raws, strict=True)):
+            place = (span.section, span.role, span.string)
+            if index < len(like.raws) and like.raws[index] == raw and like.blocks[index].place == place:
+                raws[index] = like.raws[index]  # one copy of what many turns repeat
+                blocks.append(like.blocks[index])
+                continue
+            key, makeup = self._makeup(span, raw)
+            deferred = span.section is Section.TOOLS and _is_deferred(raw)
+            blocks.append(_Read(place, key, makeup, deferred, is_billing_header(span.section, raw), b"", None))
+        return blocks
+
+    def _keep(self, chain: _Chain, length: int) -> None:
+        """Keep a chain, in place of the one that it goes on from."""
+        if length > _RECENT_BYTES:
+            return
+        earlier = [one for one in self._recent if 2 * sum(map(eq, chain.raws, one.raws)) < len(one.raws)]
+        self._recent = [*earlier[1 - _RECENT :], chain]
 
     def _makeup(self, span: BlockSpan, raw: bytes) -> tuple[bytes, BlockMakeup]:
         """Return the block's own hash and its make-up. A bare string and a text block that says the same are one."""
@@ -128,8 +184,8 @@ def _last_plain_message(blocks: Sequence[BlockSpan], makeups: Sequence[BlockMake
     return max(users - results, default=-1)
 
 
-def _is_deferred(span: BlockSpan, raw: bytes) -> bool:
-    return span.section is Section.TOOLS and b'"defer_loading"' in raw and _DEFERRED.search(raw) is not None
+def _is_deferred(raw: bytes) -> bool:
+    return b'"defer_loading"' in raw and _DEFERRED.search(raw) is not None
 
 
 def _ttl(body: bytes, span: BlockSpan) -> str | None:

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from claudeproxy.accounting.listed import PriceClass
+from claudeproxy.sansio.sharing import lay
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -56,21 +57,12 @@ def prompt_costs(bill: Bill, piece_tokens: Sequence[int]) -> list[PieceCost]:
     :raises ValueError: when the pieces do not add up to the tokens on the bill.
     """
     lines = [bill.line(kind) for kind in PROMPT_CLASSES]
-    if sum(piece_tokens) != sum(line.quantity for line in lines) or any(tokens < 0 for tokens in piece_tokens):
-        raise ValueError("the pieces are not the prompt that was billed")
-    left = [line.quantity for line in lines]
-    current = 0
-    costs = []
-    for tokens in piece_tokens:
-        taken = [0, 0, 0, 0]
-        while tokens:
-            while not left[current]:
-                current += 1
-            taken[current] = part = min(tokens, left[current])
-            left[current] -= part
-            tokens -= part
-        costs.append(PieceCost((taken[0], taken[1], taken[2], taken[3]), _cost(taken, [line.unit for line in lines])))
-    return costs
+    units = [line.unit for line in lines]
+    try:
+        laid = lay(piece_tokens, [line.quantity for line in lines])
+    except ValueError:
+        raise ValueError("the pieces are not the prompt that was billed") from None
+    return [PieceCost((taken[0], taken[1], taken[2], taken[3]), _cost(taken, units)) for taken in laid]
 
 
 def output_cost(bill: Bill, usage: Usage) -> OutputCost:

@@ -47,6 +47,7 @@ class TokenLedger:
         self.weights = TokenWeights(self.traits.family)
         self.tail = DEFAULT_TAIL
         self._reader = ChainReader(self.traits)
+        self._planned: Plan | None = None  # for the prompt that was predicted last, until something is learned
 
     @property
     def error(self) -> float:
@@ -65,8 +66,8 @@ class TokenLedger:
 
         :raises JSONSpanError: as `read`.
         """
-        plan = make_plan(self._prompt(request), self.memory, self.weights)
-        return self._prediction(plan)
+        self._planned = self._plan(request)
+        return self._prediction(self._planned)
 
     def observe(self, request: bytes | Prompt, usage: Usage, answer: Answer | None = None) -> Settlement:
         """Settle a prompt by its bill and learn from it.
@@ -76,7 +77,7 @@ class TokenLedger:
 
         :raises JSONSpanError: as `read`.
         """
-        plan = make_plan(self._prompt(request), self.memory, self.weights)
+        plan, self._planned = self._plan(request), None
         total = usage.prompt_tokens
         if total is None:
             guess = self._prediction(plan)
@@ -103,7 +104,7 @@ class TokenLedger:
             if ends[last].billed:
                 self.tail = total - ends[last].tokens
             if self._learn_weights(plan, ends, overhead):
-                plan = make_plan(plan.prompt, self.memory, self.weights)
+                plan = plan.with_weights(self.memory, self.weights)
         tokens, labels, before = divide(plan, ends, overhead=overhead)
         if learned:
             self._remember(plan, ends, tokens, labels, before)
@@ -146,8 +147,10 @@ class TokenLedger:
 
     # --- one request ----------------------------------------------------------------------------------------
 
-    def _prompt(self, request: bytes | Prompt) -> Prompt:
-        return self.read(request) if isinstance(request, bytes) else request
+    def _plan(self, request: bytes | Prompt) -> Plan:
+        prompt = self.read(request) if isinstance(request, bytes) else request
+        known = self._planned
+        return known if known is not None and known.prompt is prompt else make_plan(prompt, self.memory, self.weights)
 
     def _prediction(self, plan: Plan) -> Prediction:
         last, known = len(plan.sizes) - 1, max(plan.ends, default=-1)
@@ -185,11 +188,13 @@ class TokenLedger:
     def _remember(
         self, plan: Plan, ends: Mapping[int, End], tokens: Sequence[int], labels: Sequence[Accuracy], before: int
     ) -> None:
+        stage = self.weights.stage
         for index, (link, size, label) in enumerate(zip(plan.prompt.links, tokens, labels, strict=True)):
             end = ends.get(index)
             tokens_to, billed = (None, False) if end is None else end
-            settled = Settled(size, label, tokens_to, billed, self.weights.stage)
-            self.memory.settle(link.prefix, link.key, settled)
+            settled = Settled(size, label, tokens_to, billed, stage)
+            if settled != plan.settled[index]:
+                self.memory.settle(link.prefix, link.key, settled)
         overhead = Settled(before, Accuracy.SHARED, stage=self.weights.stage)
         self.memory.put(LedgerRow(PREFIX, _overhead_key(plan, ends), overhead.numbers()))
 
@@ -200,9 +205,10 @@ class TokenLedger:
             if spoken:
                 self._learn(plan, spoken, [0.0] * NUMBER, turn.output)
         start, before = 0, 0
+        unknown = [i for i, known in enumerate(plan.known) if known is Known.LOCAL]
         for index in sorted(i for i, end in ends.items() if end.billed or i == len(plan.sizes) - 1):
             group = range(start, index + 1)
-            new = [i for i in group if plan.known[i] is Known.LOCAL]
+            new = [i for i in unknown if i in group]
             if new:
                 tokens = ends[index].tokens - before - sum(plan.sizes[i] for i in group if i not in new)
                 counts = [0.0] * NUMBER
@@ -214,7 +220,7 @@ class TokenLedger:
                 # The opening of an answer's message is part of its size and a weight like any other.
                 openings = sum(run.start in group for run, _ in plan.answers)
                 counts[MESSAGE] += openings
-                tokens += openings * self.weights.values[MESSAGE]
+                tokens += openings * plan.opening
                 self._learn(plan, new, counts, tokens)
             start, before = index + 1, ends[index].tokens
         return self.weights.equations > known
@@ -266,9 +272,11 @@ def _spread(
 
 
 def _dropped(prompt: Prompt) -> tuple[bool, ...]:
+    if len(prompt.links) == prompt.size:
+        return (False,) * prompt.size
     seen = {link.block for link in prompt.links}
     return tuple(block not in seen for block in range(prompt.size))
 
 
 def _overhead_key(plan: Plan, ends: Mapping[int, End]) -> bytes:
-    return blake2b(b"overhead" + plan.prompt.links[min(ends)].prefix, digest_size=16).digest()
+    return blake2b(b"overhead" + plan.prompt.links[min(ends)].prefix, digest_size=8).digest()

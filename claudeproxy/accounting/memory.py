@@ -8,6 +8,7 @@ database: `take_changes` gives rows to write, `rows` all of them, `put` takes th
 from __future__ import annotations
 
 from collections import OrderedDict
+from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
 from claudeproxy.model import Accuracy
@@ -26,7 +27,7 @@ class LedgerRow(NamedTuple):
     """One row as the database keeps it. `numbers` has at most five integers, None where nothing is known."""
 
     table: str
-    key: bytes  # 16 bytes
+    key: bytes  # 8 bytes
     numbers: tuple[int | None, ...] | None
 
 
@@ -46,8 +47,13 @@ class Settled(NamedTuple):
     @classmethod
     def read(cls, numbers: tuple[int | None, ...]) -> Settled:
         """From a row."""
-        size, accuracy, end, billed, stage = numbers
-        return cls(size or 0, _ACCURACIES[accuracy or 0], end, bool(billed), stage or 0)
+        return _read(numbers)
+
+
+@lru_cache(65_536)  # a prompt has hundreds, looked up with every request
+def _read(numbers: tuple[int | None, ...]) -> Settled:
+    size, accuracy, end, billed, stage = numbers
+    return Settled(size or 0, _ACCURACIES[accuracy or 0], end, bool(billed), stage or 0)
 
 
 class Turn(NamedTuple):
@@ -81,11 +87,17 @@ class Memory:
         return None if numbers is None else Turn(numbers[0] or 0, numbers[1])
 
     def settle(self, prefix: bytes, block: bytes, settled: Settled) -> None:
-        """Remember a block in its place, and by itself where that is not known any better."""
-        self.put(LedgerRow(PREFIX, prefix, settled.numbers()))
+        """Remember a block in its place, and by itself where that is not known any better.
+
+        A place that tells no more than its block does is not worth a saved row: a new tool in front gives a whole
+        history new places.
+        """
         known = self._tables[BLOCK].get(block)
         if known is None or settled.accuracy is Accuracy.EXACT or Settled.read(known).stage < settled.stage:
             self.put(LedgerRow(BLOCK, block, settled._replace(end=None, billed=False).numbers()))
+        row = LedgerRow(PREFIX, prefix, settled.numbers())
+        plain = row.numbers == self._tables[BLOCK][block] and prefix not in self._tables[PREFIX]
+        self.put(row, changed=not plain)
 
     def learn_turn(self, key: bytes, turn: Turn) -> None:
         """Remember what an answer was billed."""

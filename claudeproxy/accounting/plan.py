@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from claudeproxy.accounting.chain import Link, Prompt
-    from claudeproxy.accounting.memory import Memory, Turn
+    from claudeproxy.accounting.memory import Memory, Settled, Turn
     from claudeproxy.accounting.weights import TokenWeights
 
 
@@ -54,14 +54,32 @@ class Plan:
     ends: dict[int, End]
     answers: list[tuple[range, Turn]]  # runs of links that were answers and are new in this place
     preamble: float
+    settled: list[Settled | None]  # what was known of each link in its place
+    stage: int
+    opening: float
+
+    def with_weights(self, memory: Memory, weights: TokenWeights) -> Plan:
+        """Return the plan by what the weights say now: what was sized by them alone is sized again."""
+        if weights.stage != self.stage:
+            return make_plan(self.prompt, memory, weights)
+        opening = weights.values[MESSAGE]
+        for index, known in enumerate(self.known):
+            if known >= Known.STALE:
+                self.sizes[index] = local_size(self.prompt, self.prompt.links[index], weights)
+            elif known is Known.ANSWER and self.prompt.links[index].opens:
+                self.sizes[index] += opening - self.opening
+        self.opening = opening
+        self.preamble = weights.values[PREAMBLE] if self.prompt.tools else 0.0
+        return self
 
 
 def make_plan(prompt: Prompt, memory: Memory, weights: TokenWeights) -> Plan:
     """Look every link of a prompt up; size the rest by weights."""
     preamble = weights.values[PREAMBLE] if prompt.tools else 0.0
-    plan = Plan(prompt, [], [], [], {}, [], preamble)
+    plan = Plan(prompt, [], [], [], {}, [], preamble, [], weights.stage, weights.values[MESSAGE])
     for index, link in enumerate(prompt.links):
         settled, known = memory.prefix(link.prefix), Known.PLACE
+        plan.settled.append(settled)
         if settled is None:
             settled, known = memory.block(link.key), Known.BLOCK
         if settled is None:
@@ -69,7 +87,7 @@ def make_plan(prompt: Prompt, memory: Memory, weights: TokenWeights) -> Plan:
             plan.known.append(Known.LOCAL)
             plan.accuracy.append(Accuracy.ESTIMATED)
             continue
-        stale = settled.stage < weights.stage and settled.accuracy is not Accuracy.EXACT
+        stale = settled.stage < plan.stage and settled.accuracy is not Accuracy.EXACT
         plan.sizes.append(local_size(prompt, link, weights) if stale else settled.size)
         plan.known.append(Known.STALE if stale else known)
         plan.accuracy.append(settled.accuracy if known is Known.PLACE else Accuracy.ESTIMATED)
@@ -93,7 +111,7 @@ def local_size(prompt: Prompt, link: Link, weights: TokenWeights) -> float:
 def turn_key(blocks: Sequence[tuple[bool, bytes]]) -> bytes:
     """Return the key of an answer from its blocks (whether thinking, mark): thinking counts only when it is alone."""
     marks = [mark for thinking, mark in blocks if not thinking] or [mark for _, mark in blocks]
-    return blake2b(b"".join(marks), digest_size=16).digest()
+    return blake2b(b"".join(marks), digest_size=8).digest()
 
 
 def answer_blocks(content: object) -> list[tuple[bool, bytes]]:
@@ -115,6 +133,11 @@ def divide(plan: Plan, ends: dict[int, End], *, overhead: int | None) -> tuple[l
     for index in sorted(ends):
         group = range(start, index + 1)
         total = max(0, ends[index].tokens - start_end.tokens)
+        if start and _as_settled(plan, start, index + 1, total):  # nearly all of a long prompt
+            tokens += map(int, plan.sizes[start : index + 1])
+            labels += plan.accuracy[start : index + 1]
+            start, start_end = index + 1, ends[index]
+            continue
         if start == 0:
             before, parts = _divide_first(plan, group, total, overhead)
         else:
@@ -127,6 +150,11 @@ def divide(plan: Plan, ends: dict[int, End], *, overhead: int | None) -> tuple[l
         )
         start, start_end = index + 1, ends[index]
     return tokens, labels, before
+
+
+def _as_settled(plan: Plan, start: int, stop: int, total: int) -> bool:
+    """Whether a group is divided already, into just this sum."""
+    return max(plan.known[start:stop]) is Known.PLACE and sum(plan.sizes[start:stop]) == total
 
 
 def _divide_first(plan: Plan, group: range, total: int, overhead: int | None) -> tuple[int, list[int]]:

@@ -1,43 +1,19 @@
-"""Whole numbers divided in proportion, so that the parts add up to the whole: largest remainder (Hamilton's method).
+"""A block's tokens divided among its segments: the last division of a bill, from blocks to sources.
 
-Apart because tokens and money are shared by the same rule, and everything that this product adds up rests on it.
-Integers only where it matters: weights may be fractions, the parts never are.
+Apart because whose a piece of a block is, is attribution's knowledge and not the ledger's. The rule is that of
+`sansio.sharing`.
 """
 
 from __future__ import annotations
 
-from math import isfinite
 from typing import TYPE_CHECKING
+
+from claudeproxy.sansio.sharing import share
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-
-def share(total: int, weights: Sequence[float]) -> list[int]:
-    """Divide `total` (0 or more) in proportion to `weights`; the parts are whole, not negative and sum to `total`.
-
-    What is left after rounding down goes to the largest remainders, the earlier one first where they tie, so the same
-    call gives the same parts everywhere. Weights that are negative or not finite count as 0; when all are 0 the parts
-    are equal. No weights and a total of 0 give no parts.
-
-    :raises ValueError: when `total` is negative, or is to be divided among nobody.
-    """
-    if total < 0 or (total and not weights):
-        raise ValueError(f"cannot divide {total} among {len(weights)}")
-    ratios = [_ratio(weight) for weight in weights]
-    whole = sum(numerator for numerator in ratios)
-    if whole == 0:
-        ratios, whole = [1] * len(ratios), len(ratios)
-    parts, remainders = [], []
-    for ratio in ratios:
-        part, remainder = divmod(total * ratio, whole)
-        parts.append(part)
-        remainders.append(remainder)
-    missing = total - sum(parts)
-    if missing:
-        for index in sorted(range(len(parts)), key=lambda i: -remainders[i])[:missing]:
-            parts[index] += 1
-    return parts
+__all__ = ["share", "share_segments"]
 
 
 def share_segments(
@@ -54,13 +30,3 @@ def share_segments(
         parts.append(share(tokens, sizes) if sizes else [])
         rest += 0 if sizes else tokens
     return parts, rest
-
-
-# Weights become integers in this unit: every comparison of remainders is then exact, on every machine.
-_UNIT = 1 << 20
-
-
-def _ratio(weight: float) -> int:
-    if isinstance(weight, int):
-        return max(0, weight) * _UNIT
-    return round(weight * _UNIT) if isfinite(weight) and weight > 0 else 0

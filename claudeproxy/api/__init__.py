@@ -1,10 +1,11 @@
-"""The REST API: read what was captured, over HTTP on a loopback port.
+"""The REST API: read, rate and delete what was captured, over HTTP on a loopback port.
 
 In reading order: `entry` serves the API of a running service; `app` puts the parts together; `security` decides who
-may ask; `errors` gives every failure one shape; `storage` lends database connections to worker threads; `parameters`
-and `schemas` are the documents that go in and come out, `presenting` and `answers` make them; `requests`, `responses`,
-`contexts` and `health` are one module a resource; `openapi` describes them; `serving` runs the whole on Hypercorn
-inside the caller's nursery.
+may ask; `errors` gives every failure one shape; `storage` lends database connections to worker threads; `parameters`,
+`bodies`, `schemas` and `insight_schemas` are the documents that go in and come out, `presenting`, `insight_presenting`
+and `answers` make them; `requests`, `responses`, `contexts`, `sessions`, `metrics`, `feedback`, `deleting`, `export`,
+`live` (with `events`), `health` and `prometheus` are one module a resource; `openapi` describes them, with `links`
+between them; `serving` runs the whole on Hypercorn inside the caller's nursery.
 """
 
 from __future__ import annotations

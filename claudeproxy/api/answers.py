@@ -51,6 +51,13 @@ def json_response(text: str) -> Response:
     return Response(text, content_type="application/json")
 
 
+def nothing() -> Response:
+    """204: it is done, and there is nothing to say."""
+    response = Response("", HTTPStatus.NO_CONTENT)
+    del response.headers["content-type"]
+    return response
+
+
 def body_response(data: bytes, *, kept: BodyKept, encoding: str | None, filename: str) -> Response:
     """Captured bytes, exactly. Raises ApiError 404 when the record has none, and says why."""
     if kept in _WHY_NOT:

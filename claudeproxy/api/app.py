@@ -11,13 +11,22 @@ from typing import TYPE_CHECKING, cast
 from quart_trio import QuartTrio
 
 from claudeproxy.api.contexts import context_routes
+from claudeproxy.api.deleting import Cursors, deleting_routes
 from claudeproxy.api.errors import install_error_handlers
+from claudeproxy.api.export import export_routes
+from claudeproxy.api.feedback import feedback_routes
 from claudeproxy.api.health import health_routes
+from claudeproxy.api.live import change_number, live_routes, with_feed
+from claudeproxy.api.metrics import metrics_routes
 from claudeproxy.api.openapi import install_openapi
+from claudeproxy.api.prometheus import prometheus_routes
+from claudeproxy.api.quota import quota_routes
 from claudeproxy.api.requests import request_routes
 from claudeproxy.api.responses import response_routes
 from claudeproxy.api.security import Guard, Policy, known_hosts
+from claudeproxy.api.sessions import session_routes
 from claudeproxy.api.storage import StoragePool
+from claudeproxy.live import LiveFeed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Coroutine, Mapping
@@ -32,20 +41,27 @@ PREFIX = "/api/claude"
 def create_app(
     open_storage: Callable[[], CaptureStorage],
     *,
+    open_writer: Callable[[], CaptureStorage],
     token: str | None,
     accepted_hosts: Collection[str],
     health: Callable[[], Mapping[str, object]],
     version: str,
     token_required: bool = False,
+    erase_journals: Callable[[Cursors], object] | None = None,
 ) -> QuartTrio:
     """The REST API as an ASGI application.
 
-    `open_storage` gives a new reader each time and is called in worker threads. `accepted_hosts` are names beside
-    127.0.0.1, localhost and [::1]. `token_required` is for an API that is bound beyond loopback; raises ConfigError
-    when it is set and there is no `token`, or when a host is not one.
+    `open_storage` gives a new reader each time, `open_writer` a storage that can be written; both are called in worker
+    threads. `accepted_hosts` are names beside 127.0.0.1, localhost and [::1]. `token_required` is for an API that is
+    bound beyond loopback; raises ConfigError when it is set and there is no `token`, or when a host is not one.
+    `erase_journals` overwrites what journals hold of recorded exchanges, up to the cursors that it is given.
     """
     policy = Policy(hosts=known_hosts(accepted_hosts), token=token, token_required=token_required)
     storage = StoragePool(open_storage)
+    writer = StoragePool(open_writer, size=1)  # SQLite has one writer at a time: a second would only wait
+    deleter = StoragePool(open_writer, size=1)  # its own, because a deletion may take minutes, and pauses for others
+    following = StoragePool(open_storage, size=2)  # asked several times a second: it must not queue behind long queries
+    feed = LiveFeed(change_number(following))
     app = QuartTrio("claudeproxy.api", static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = policy.max_body_bytes
     # Werkzeug would answer `//` with a redirect, in HTML.
@@ -57,15 +73,24 @@ def create_app(
         request_routes(storage),
         response_routes(storage),
         context_routes(storage),
-        health_routes(health, version),
+        session_routes(storage),
+        metrics_routes(storage, health),
+        quota_routes(storage),
+        feedback_routes(storage, writer),
+        deleting_routes(deleter, erase_journals),
+        live_routes(following, feed),
+        export_routes(storage),
+        health_routes(storage, health, version),
     ):
         app.register_blueprint(routes, url_prefix=PREFIX)
+    app.register_blueprint(prometheus_routes(storage, health, version))
 
-    app.asgi_app = _closing(Guard(cast("ASGIFramework", app.asgi_app), policy), storage)  # type: ignore[method-assign]
+    guard = Guard(with_feed(cast("ASGIFramework", app.asgi_app), feed), policy)
+    app.asgi_app = _closing(guard, storage, following, writer, deleter)  # type: ignore[method-assign]
     return app
 
 
-def _closing(inner: Guard, storage: StoragePool) -> Callable[..., Coroutine[object, object, None]]:
+def _closing(inner: Guard, *pools: StoragePool) -> Callable[..., Coroutine[object, object, None]]:
     """Close the database connections when the lifespan ends, by a cancellation too."""
 
     async def asgi_app(scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
@@ -73,6 +98,7 @@ def _closing(inner: Guard, storage: StoragePool) -> Callable[..., Coroutine[obje
             await inner(scope, receive, send)
         finally:
             if scope["type"] == "lifespan":
-                storage.close()
+                for pool in pools:
+                    pool.close()
 
     return asgi_app

@@ -12,12 +12,16 @@ import trio
 import claudeproxy
 from claudeproxy.api.app import create_app
 from claudeproxy.api.serving import serve_app
+from claudeproxy.store.storage import CaptureStorage
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from claudeproxy.config import ClaudeProxyConfig
-    from claudeproxy.store.storage import CaptureStorage
+
+
+WRITE_PATIENCE = 5.0
+"""Seconds that a change waits for other writers, whose transactions take milliseconds; then it is a 500, and undone."""
 
 
 class Service(Protocol):
@@ -36,6 +40,10 @@ class Service(Protocol):
         """Plain values for JSON; never blocks."""
         ...
 
+    def erase_journals(self, cursors: Mapping[str, tuple[int, int]]) -> int:
+        """Overwrite what journals hold up to these cursors; called in worker threads, one at a time."""
+        ...
+
 
 async def serve(service: Service, *, task_status: trio.TaskStatus[list[str]] = trio.TASK_STATUS_IGNORED) -> None:
     """Serve the REST API of `service` until cancelled; started with the ``HOST:PORT`` addresses.
@@ -45,10 +53,12 @@ async def serve(service: Service, *, task_status: trio.TaskStatus[list[str]] = t
     config = service.config
     app = create_app(
         service.open_storage,
+        open_writer=lambda: CaptureStorage(config.database_path, busy_timeout=WRITE_PATIENCE),
         token=None if config.api_token is None else config.api_token.get_secret_value(),
         accepted_hosts=config.accepted_hosts,
         health=service.health,
         version=claudeproxy.__version__,
         token_required=not config.api.is_loopback,
+        erase_journals=service.erase_journals,
     )
     await serve_app(app, bind=config.api_address, task_status=task_status)

@@ -18,7 +18,7 @@ from quart_schema import RequestSchemaValidationError
 from werkzeug.datastructures import Headers
 from werkzeug.exceptions import HTTPException
 
-from claudeproxy.errors import ClaudeProxyError
+from claudeproxy.errors import ClaudeProxyError, StorageError
 from claudeproxy.logs import get_logger
 
 if TYPE_CHECKING:
@@ -30,8 +30,13 @@ log = get_logger(__name__)
 
 INVALID_PARAMETERS = "Invalid request parameters"
 MISSING_FIELD = "Missing required field"
+INVALID_RATING = "Invalid rating"
 REQUEST_NOT_FOUND = "Request not found"
 RESPONSE_NOT_FOUND = "Response not found"
+FEEDBACK_NOT_FOUND = "Feedback not found"
+SESSION_NOT_FOUND = "Session not found"
+FEEDBACK_EXISTS = "Feedback already exists"
+IN_FLIGHT = "Request in flight"
 INTERNAL = "Internal server error"
 
 # What a status says when nobody had anything more exact to say.
@@ -45,6 +50,9 @@ _TEXTS = {
     HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE: "Request headers too large",
     HTTPStatus.INTERNAL_SERVER_ERROR: INTERNAL,
 }
+
+
+_NO_DATABASE = "The database cannot be used at the moment; the log says why. The same may be tried again."
 
 
 class ErrorBody(BaseModel):
@@ -134,6 +142,11 @@ def install_error_handlers(app: Quart) -> None:
         # `Allow` on 405 and its like stay; the body's type does not, because the body is ours.
         headers = [(name, value) for name, value in error.get_headers() if not name.lower().startswith("content-")]
         return error_response(status, error_text(status), _hint(status), headers)
+
+    @app.errorhandler(StorageError)
+    async def storage(error: StorageError) -> Response:
+        log.error("api request failed", **describe(error))
+        return error_response(HTTPStatus.INTERNAL_SERVER_ERROR, INTERNAL, _NO_DATABASE)
 
     @app.errorhandler(Exception)
     async def unforeseen(error: Exception) -> Response:

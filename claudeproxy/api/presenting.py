@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING
 from claudeproxy.api.schemas import (
     Attribution,
     BodySummary,
+    Feedback,
     RequestDetail,
     RequestSummary,
     ResponseDetail,
+    ResponseSummary,
     SourceTotal,
     Usage,
 )
@@ -22,6 +24,7 @@ from claudeproxy.api.times import iso, iso_or_none
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from claudeproxy.insight.values import QualityFeedback
     from claudeproxy.store import values
 
 _PICO = -12
@@ -55,6 +58,8 @@ def request_detail(
     response: values.CapturedResponse | None,
     attributions: Sequence[values.ContextAttribution],
     sources: Sequence[values.SourceTotal],
+    output: Sequence[values.SourceTotal],
+    feedback: QualityFeedback | None,
 ) -> RequestDetail:
     """The whole of a request but its `body_json`, which is left null."""
     instants = request.instants
@@ -71,16 +76,41 @@ def request_detail(
             ),
             "body_json": None,
             "attributions": [attribution(one) for one in attributions],
-            "sources": [_source_total(one) for one in sources],
+            "sources": [source_total(one) for one in sources],
+            "output": [source_total(one) for one in output],
             "request_initiated": iso(instants.request_initiated),
             "proxy_received": iso_or_none(instants.proxy_received),
             "forwarded": iso_or_none(instants.forwarded),
             "response_received": iso_or_none(instants.response_received),
             "delivered": iso_or_none(instants.delivered),
             "response": None if response is None else _response_fields(response),
-            "feedback": None,
+            "feedback": None if feedback is None else feedback_of(feedback),
         }
     )
+
+
+def response_summary(response: values.CapturedResponse) -> ResponseSummary:
+    """A response as its request shows it."""
+    return ResponseSummary.model_validate(_response_fields(response))
+
+
+def feedback_of(one: QualityFeedback) -> Feedback:
+    """A rating."""
+    return Feedback.model_validate(feedback_fields(one))
+
+
+def feedback_fields(one: QualityFeedback) -> dict[str, object]:
+    """The fields of a rating, for the documents that have more."""
+    return {
+        "id": one.id,
+        "request_id": one.request_id,
+        "response_id": one.response_id,
+        "rating": one.rating,
+        "feedback_text": one.feedback_text,
+        "user_id": one.user_id,
+        "submitted_at": iso(one.submitted_at),
+        "affected_sources": list(one.affected_sources),
+    }
 
 
 def response_detail(response: values.CapturedResponse) -> ResponseDetail:
@@ -128,7 +158,8 @@ def attribution(one: values.ContextAttribution) -> Attribution:
     )
 
 
-def _source_total(one: values.SourceTotal) -> SourceTotal:
+def source_total(one: values.SourceTotal) -> SourceTotal:
+    """One source's share of a request."""
     return SourceTotal(
         label=one.source.label,
         source_type=one.source.type,
@@ -148,7 +179,12 @@ def _request_fields(request: values.CapturedRequest) -> dict[str, object]:
         "method": request.method,
         "url": request.url,
         "total_tokens": request.total_tokens,
-        "has_feedback": False,
+        "accuracy": request.accuracy,
+        "expected_error": request.expected_error,
+        "cost": dollars(request.cost),
+        "cost_note": request.cost_note,
+        "subscription": request.subscription,
+        "has_feedback": request.has_feedback,
         "state": request.state,
         "error": request.error,
         "error_kind": request.error_kind,

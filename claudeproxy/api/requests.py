@@ -14,10 +14,11 @@ from claudeproxy.api.parameters import RequestQuery
 from claudeproxy.api.presenting import request_detail, request_summary
 from claudeproxy.api.schemas import RequestDetail, RequestList
 from claudeproxy.errors import NotFoundError
-from claudeproxy.store.values import RequestFilters
+from claudeproxy.insight.feedback import FeedbackManager
 
 if TYPE_CHECKING:
     from claudeproxy.api.storage import StoragePool
+    from claudeproxy.insight.values import QualityFeedback
     from claudeproxy.store.storage import CaptureStorage
     from claudeproxy.store.values import CapturedRequest, CapturedResponse
 
@@ -55,14 +56,7 @@ def request_routes(storage: StoragePool) -> Blueprint:
 
 
 def _page(reader: CaptureStorage, query: RequestQuery) -> str:
-    page = reader.query_requests(
-        RequestFilters(
-            since=query.start_time,
-            until=query.end_time,
-            source=query.context_source,
-            **query.model_dump(exclude={"start_time", "end_time", "context_source"}),
-        )
-    )
+    page = reader.query_requests(query.filters())
     return document(
         RequestList(
             requests=[request_summary(row) for row in page.rows],
@@ -77,9 +71,23 @@ def _page(reader: CaptureStorage, query: RequestQuery) -> str:
 def _detail(reader: CaptureStorage, wanted: str) -> str:
     request = reader.get_request(wanted)
     detail = request_detail(
-        request, _response(reader, request), reader.attributions(request.id), reader.sources(request.id)
+        request,
+        _response(reader, request),
+        reader.attributions(request.id),
+        reader.sources(request.id),
+        reader.sources(request.id, output=True),
+        _feedback(reader, request),
     )
     return document(detail, body_json=request.body_json)
+
+
+def _feedback(reader: CaptureStorage, request: CapturedRequest) -> QualityFeedback | None:
+    if not request.has_feedback:
+        return None
+    try:
+        return FeedbackManager(reader).get_feedback_by_request(request.id)
+    except NotFoundError:
+        return None  # taken back since the request was read
 
 
 def _response(reader: CaptureStorage, request: CapturedRequest) -> CapturedResponse | None:

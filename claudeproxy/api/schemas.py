@@ -20,12 +20,14 @@ Dollars = Annotated[str, WithJsonSchema({"type": "string", "pattern": r"^-?[0-9]
 Json = Annotated[JsonValue, WithJsonSchema({})]
 
 
-class _Answer(BaseModel):
+class Document(BaseModel):
+    """What all answers have in common."""
+
     # Enums are sent as their text; no field is left out when it is null.
     model_config = ConfigDict(use_enum_values=True, extra="forbid", json_schema_serialization_defaults_required=True)
 
 
-class BodySummary(_Answer):
+class BodySummary(Document):
     """What of a body was kept."""
 
     kept: BodyKept = Field(description="`whole`, or why not.")
@@ -34,7 +36,7 @@ class BodySummary(_Answer):
     encoding: str | None = Field(description="The content coding that was taken off for the record, if any.")
 
 
-class RequestSummary(_Answer):
+class RequestSummary(Document):
     """One captured request, as the list shows it."""
 
     id: Id
@@ -43,6 +45,11 @@ class RequestSummary(_Answer):
     method: str
     url: str = Field(description="Absolute, as addressed to the API host, also in reverse mode.")
     total_tokens: int | None = Field(description="The prompt side; null until it is counted.")
+    accuracy: Accuracy | None = Field(description="Of `total_tokens`: `exact` as billed, `estimated` before that.")
+    expected_error: float | None = Field(description="Relative, of an estimate; null when exact or unknown.")
+    cost: Dollars | None = Field(description="Answer included; null without a bill or a price.")
+    cost_note: str | None = Field(description="Why there is no cost, or what no price list covers.")
+    subscription: bool = Field(description="Paid by one: the cost is what the API would have charged.")
     has_feedback: bool
     state: State
     error: str | None = Field(description="What went wrong on the way, for people.")
@@ -75,7 +82,7 @@ class RequestSummary(_Answer):
     upstream_url: str = Field(description="Where it really went.")
 
 
-class RequestList(_Answer):
+class RequestList(Document):
     """A page of captured requests, newest first."""
 
     requests: list[RequestSummary]
@@ -85,7 +92,7 @@ class RequestList(_Answer):
     as_of: int = Field(description="Give it back with the next page's `offset`, so that new captures do not shift it.")
 
 
-class Attribution(_Answer):
+class Attribution(Document):
     """A piece of a request's context and the source that it came from."""
 
     id: Id
@@ -103,32 +110,32 @@ class Attribution(_Answer):
     rule: str = Field(description="The rule that found it.")
     confidence: float
     accuracy: Accuracy
-    price_class: str | None
-    cost: Dollars | None
+    price_class: str | None = Field(description="`read`, `write_5m`, `write_1h`, `uncached`, `output`; of most of it.")
+    cost: Dollars | None = Field(description="Null without a bill or a price.")
     effective: bool = Field(description="Whether the path refers to the rebuilt conversation of a stateful thread.")
     plugin: str | None = Field(description="The plugin that brought the source.")
     evidence: str | None = Field(description="What the rule went by, where it says.")
 
 
-class AttributionList(_Answer):
+class AttributionList(Document):
     """Attributions, in prompt order within a request."""
 
     attributions: list[Attribution]
     total: int
 
 
-class SourceTotal(_Answer):
+class SourceTotal(Document):
     """One source's share of a request."""
 
     label: str = Field(description="For people, such as `MCP: context7`.")
     source_type: SourceType
     source_name: str | None
     token_count: int
-    accuracy: Accuracy
-    cost: Dollars | None
+    accuracy: Accuracy = Field(description="The least accurate part decides.")
+    cost: Dollars | None = Field(description="All sources and all of `output` add up to the request's cost.")
 
 
-class Usage(_Answer):
+class Usage(Document):
     """The bill, as the API wrote it; null where it said nothing."""
 
     input_tokens: int | None
@@ -145,7 +152,7 @@ class Usage(_Answer):
     inference_geo: str | None
 
 
-class ResponseSummary(_Answer):
+class ResponseSummary(Document):
     """One captured response, as its request shows it."""
 
     id: Id
@@ -178,6 +185,21 @@ class ResponseDetail(ResponseSummary):
     usage: Usage
 
 
+class Feedback(Document):
+    """What somebody thought of the answer to a request."""
+
+    id: Id
+    request_id: Id
+    response_id: Id
+    rating: float = Field(description="-1.0 to 1.0.")
+    feedback_text: str | None
+    user_id: str
+    submitted_at: Time
+    affected_sources: list[str] = Field(
+        description="The sources in the request's context, each once, by name (by type, where one has none)."
+    )
+
+
 class RequestDetail(RequestSummary):
     """One captured request, with everything that is known of it."""
 
@@ -187,19 +209,13 @@ class RequestDetail(RequestSummary):
     body_json: Json = Field(description="Null when it is not JSON.")
     attributions: list[Attribution]
     sources: list[SourceTotal]
+    output: list[SourceTotal] = Field(
+        description="What was generated: text, thinking, calls; fees of server tools. No part of `total_tokens`."
+    )
     request_initiated: Time = Field(description="First byte of the request.")
     proxy_received: Time | None = Field(description="Its last byte.")
     forwarded: Time | None = Field(description="Last byte given to the upstream.")
     response_received: Time | None = Field(description="First byte of the response's head.")
     delivered: Time | None = Field(description="Last byte given to the client.")
     response: ResponseSummary | None
-    feedback: None = Field(description="Always null: there is no feedback yet.")
-
-
-class Health(BaseModel):
-    """How the service is; further fields say what its parts report."""
-
-    model_config = ConfigDict(extra="allow")
-
-    status: str = Field(description="`ok`, or a word for what is wrong.")
-    version: str
+    feedback: Feedback | None = Field(description="What somebody thought of the answer.")

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import errno
 import logging
+from contextlib import suppress
 from http import HTTPStatus
 from typing import TYPE_CHECKING, cast
 
@@ -49,7 +50,19 @@ GRACE_SECONDS = 2.0
 KEEP_ALIVE_SECONDS = 30
 MAX_HEAD_BYTES = 32 * 1024
 
-_STREAM = "claudeproxy.stream"
+STREAM = "claudeproxy.stream"
+"""In the state of a request's scope: its `ApiStream`."""
+
+ENDING = "claudeproxy.ending"
+"""In the state of the lifespan's scope: the event that is set when the shutdown begins. What goes on for ever ends."""
+
+LOST_SECONDS = 30
+"""Until a client of an endless answer that acknowledges nothing counts as lost (it sleeps, or the network is gone)."""
+
+MAX_MESSAGE_BYTES = 4096
+"""The largest WebSocket message that is read. Nothing is expected but control frames."""
+
+_PING = b"\x89\x00"  # a whole frame: final, opcode 9, no mask from a server, no payload (RFC 6455, 5.2)
 
 
 async def open_listeners(bind: str) -> list[trio.SocketListener]:
@@ -87,7 +100,7 @@ async def serve_app(
     if listeners is None:
         listeners = await open_listeners(bind or "127.0.0.1:0")
     server = _Server(app)
-    lifespan = Lifespan(server.app, server.config, {})
+    lifespan = Lifespan(server.app, server.config, {ENDING: server.ending})
     async with trio.open_nursery() as nursery:
         await nursery.start(lifespan.handle_lifespan)
         await lifespan.wait_for_startup()
@@ -102,6 +115,7 @@ class _Server:
     def __init__(self, app: ASGIFramework) -> None:
         self.app = ASGIWrapper(cast("ASGIFramework", HoldDisconnect(app)))
         self.config = _configuration()
+        self.ending = trio.Event()
         self._context = WorkerContext(None)
         self._streams: set[ApiStream] = set()
 
@@ -120,6 +134,7 @@ class _Server:
                     task_status.started([_address(listener) for listener in listeners])
                     await shutdown_trigger()
                     accepting.cancel_scope.cancel()
+                self.ending.set()
                 await self._context.terminated.set()  # idle connections close now, the others after their answer
                 nursery.cancel_scope.deadline = trio.current_time() + grace
             nursery.cancel_scope.cancel()
@@ -130,12 +145,14 @@ class _Server:
     async def _connection(self, transport: trio.SocketStream) -> None:
         stream = ApiStream(transport)
         self._streams.add(stream)
-        state = ConnectionState({_STREAM: stream})
+        state = ConnectionState({STREAM: stream})
         try:
             # It asks a stream for no more than ApiStream has.
-            await TCPServer(
+            server = TCPServer(
                 self.app, self.config, self._context, state, cast("trio.SSLStream[trio.SocketStream]", stream)
             )
+            stream.send_lock = server.send_lock
+            await server
         except Exception as error:  # noqa: BLE001 - one connection's failure ends that connection and nothing else
             log.warning("api connection failed", **describe(error))
         finally:
@@ -159,6 +176,7 @@ class ApiStream(trio.abc.HalfCloseableStream):
     def __init__(self, transport: trio.SocketStream) -> None:
         self._transport = transport
         self.socket = transport.socket
+        self.send_lock = trio.Lock()  # Hypercorn's, once it has one
         self.answering = 0
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
@@ -181,6 +199,21 @@ class ApiStream(trio.abc.HalfCloseableStream):
         """Close the connection."""
         await self._transport.aclose()
 
+    async def ping(self) -> None:
+        """Send a WebSocket ping, between two messages. Hypercorn's own keep a closed connection for one interval more.
+
+        Raises BrokenResourceError and ClosedResourceError when the client is gone.
+        """
+        async with self.send_lock:
+            with trio.CancelScope(shield=True):  # half a frame would break the connection
+                await self._transport.send_all(_PING)
+
+    def expect_life(self) -> None:
+        """End the connection when the client acknowledges nothing for `LOST_SECONDS`, where the system can."""
+        if (option := getattr(trio.socket, "TCP_USER_TIMEOUT", None)) is not None:
+            with suppress(OSError):  # it is gone already
+                self.socket.setsockopt(trio.socket.IPPROTO_TCP, option, LOST_SECONDS * 1000)
+
     def abort(self) -> None:
         """Close the socket now: whoever waits in it, shielded or not, gets ClosedResourceError."""
         self.socket.close()
@@ -197,7 +230,7 @@ class HoldDisconnect:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        stream = cast("ApiStream | None", scope["state"].get(_STREAM))
+        stream = cast("ApiStream | None", scope["state"].get(STREAM))
         started = finished = False
 
         async def sending(message: SendEvent) -> None:
@@ -240,6 +273,7 @@ def _configuration() -> Config:
     config.include_server_header = False
     config.keep_alive_timeout = KEEP_ALIVE_SECONDS
     config.h11_max_incomplete_size = MAX_HEAD_BYTES
+    config.websocket_max_message_size = MAX_MESSAGE_BYTES
     return config
 
 

@@ -2,9 +2,10 @@
 
 Reading order: `names` and `spans` (the words), `views` (a block read once), `scene` (what its meaning depends on),
 `rules` and `rulebook` (what the client writes), `userrules` and `custom` (what users add), `segmenter`, `containers`,
-`memory` and `system` (cutting text), `prompts` and `conversation` (which part a block plays), `shapes` (whose type says
-it), `tiling`, `explain` and `overhead` (segments), `identity` and `facts` (what the whole request says),
-`batches` (many requests in one), `engine` (the door). Reads no files, clocks or sockets; knowledge from outside comes
+`memory`, `system` and `appended` (cutting text), `prompts`, `turns` and `conversation` (which part a block plays),
+`shapes` (whose type says it), `tiling`, `explain` and `overhead` (segments), `identity` and `facts` (what the whole
+request says), `witness` and `confirm` (what passes between requests), `batches` (many requests in one), `engine` (the
+door). Reads no files, clocks or sockets; knowledge from outside comes
 in as values.
 """
 

@@ -9,20 +9,22 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from claudeproxy.attribution.contextblock import divide_context
 from claudeproxy.attribution.memory import divide_memory
 from claudeproxy.attribution.names import (
     PREFIX,
     agent_source,
     command_source,
     extract_mcp_server_name,
-    framework,
     normalize_server,
     skill_source,
     tool,
 )
-from claudeproxy.attribution.spans import Claim, Span, cover
+from claudeproxy.attribution.ordering import SORTED_SINCE, in_order, is_at_least
+from claudeproxy.attribution.spans import Claim, Span
 from claudeproxy.attribution.views import string_member
 from claudeproxy.model import Source, SourceType
 from claudeproxy.sansio.jsonspans import JSONSpanError, array_items, object_members
@@ -34,9 +36,12 @@ if TYPE_CHECKING:
 
     Divider = Callable[[str, int, int, Claim, Scene, Place], list[Span]]
 
-_NAME = r"[A-Za-z0-9_.\-]+(?::[A-Za-z0-9_.\-]+)*"
+_NAME = r"[\w.\-]+(?::[\w.\-]+)*"
 _AGENT = re.compile(rf"^- (?P<name>{_NAME}): ", re.MULTILINE)
-_SKILL = re.compile(rf"^- (?P<name>{_NAME})(?:: |$)", re.MULTILINE)
+_SKILL = re.compile(rf"^- (?P<name>{_NAME})(?: \({_NAME}\))?(?:: |$)", re.MULTILINE)  # in brackets: as it is spelled
+_FLAT_SKILL = re.compile(r"^- (?P<name>[^\n]{1,200}?)(?: \([^()\n]{1,200}\))?(?:: |$)", re.MULTILINE)
+_FLAT_SINCE = (2, 1, 330)  # from here on a description is one line, so every line that looks like an entry is one
+_AGENT_LINE = re.compile(r"^- (?P<name>[^\n]{1,200})$", re.MULTILINE)
 _HEADING = re.compile(r"(?:^|(?<=\n\n))## (?P<name>[^\n]{1,200})(?:\n|$)", re.MULTILINE)
 _TOOL_LINE = re.compile(r"^(?:- )?(?P<name>[^\s()<>:,]+)(?: \(\d+\))?$", re.MULTILINE)
 _TOOL_WORD = re.compile(r"(?<=[:,] )(?P<name>[^\s(),.]+)(?: \(\d+\))?(?=[,.]|$)")
@@ -45,6 +50,7 @@ _SERVER_LINE = re.compile(
 )
 _COMMAND = re.compile(rf"^- /(?P<name>{_NAME})(?::? |$)", re.MULTILINE)
 _SKILL_TAG = re.compile(r"<skill>\n<name>\n(?P<name>[^\n]+)\n</name>.*?\n</skill>\n", re.DOTALL)
+_AGENT_ENTRIES = re.compile(r"(?:- .*?\(Tools: [^\n]*\)(?:\n(?=- )|(?=\n\n)|\n?\Z))+", re.DOTALL)
 _AGENT_LISTS = ("Available agent types and the tools they have access to:\n",)
 _SKILL_LISTS = ("<available_skills>\n",)
 _COMMAND_LIST = "\nAvailable Commands:\n"
@@ -55,9 +61,7 @@ _LISTED_TOOLS_END = re.compile(r"\(Tools: [^\n]*\)\s*$")
 
 
 def _entry(claim: Claim, source: Source, kind: str = "listing", evidence: str | None = None) -> Claim:
-    return Claim(
-        source=source, kind=kind, rule=claim.rule, evidence=evidence or claim.evidence, confidence=claim.confidence
-    )
+    return replace(claim, source=source, kind=kind, evidence=evidence or claim.evidence)
 
 
 def divide_agents(text: str, start: int, end: int, claim: Claim, scene: Scene, place: Place) -> list[Span]:
@@ -76,6 +80,13 @@ def divide_agents(text: str, start: int, end: int, claim: Claim, scene: Scene, p
     return spans
 
 
+def divide_agent_names(text: str, start: int, end: int, claim: Claim, scene: Scene, place: Place) -> list[Span]:
+    """Cut a list of agents' names, one a line."""
+    del scene, place
+    lines = _AGENT_LINE.finditer(text, start, end)
+    return [Span(m.start(), m.end(), _entry(claim, agent_source(m["name"]), claim.kind)) for m in lines]
+
+
 def _close_of_tools(text: str, start: int, end: int) -> int:
     """Return where the last entry ends: after its ``(Tools: ...)`` line, or at the first blank line."""
     for match in re.finditer(r"\(Tools: [^\n]*\)(?:\n|$)", text[start:end]):
@@ -87,7 +98,8 @@ def _close_of_tools(text: str, start: int, end: int) -> int:
 def divide_skills(text: str, start: int, end: int, claim: Claim, scene: Scene, place: Place) -> list[Span]:
     """Cut ``- NAME: DESCRIPTION`` entries. MCP prompts stand in the same list and belong to their server."""
     del place
-    found = list(_SKILL.finditer(text, start, end))
+    entry = _FLAT_SKILL if is_at_least(scene.version, _FLAT_SINCE) else _SKILL
+    found = list(entry.finditer(text, start, end))
     spans = []
     for number, match in enumerate(found):
         stop = found[number + 1].start() if number + 1 < len(found) else end
@@ -100,8 +112,8 @@ def divide_skills(text: str, start: int, end: int, claim: Claim, scene: Scene, p
 def divide_mcp_instructions(text: str, start: int, end: int, claim: Claim, scene: Scene, place: Place) -> list[Span]:
     """Cut at ``## SERVER``: the first heading is the client's; later ones only when they name a known server.
 
-    A server's text may hold headings, another server's name among them. From 2.1 on the client sorts by name
-    (measured), so of several equal ones the last is taken that keeps the order; where nothing is sorted, the last.
+    A server's text may hold headings, another server's name among them. From 2.1 on the client sorts by name (see
+    `ordering`); before, of several equal headings the last is taken.
     """
     del place
     headings = list(_HEADING.finditer(text, start, end))
@@ -111,26 +123,30 @@ def divide_mcp_instructions(text: str, start: int, end: int, claim: Claim, scene
         if number == 0
         or (normalize_server(match["name"]) in scene.servers.known and match["name"] != headings[0]["name"])
     ]
-    genuine = _sorted_by_name(named) or list({match["name"]: match for match in named}.values())
+    genuine = list({match["name"]: match for match in named}.values())
+    ascending = in_order(named) if named else []
+    if is_at_least(scene.version, SORTED_SINCE) or len(ascending) == len(genuine):
+        genuine = ascending
     genuine.sort(key=lambda match: match.start())
     spans = []
     for number, match in enumerate(genuine):
         stop = genuine[number + 1].start() if number + 1 < len(genuine) else end
-        source = scene.servers.source(normalize_server(match["name"]))
+        source = scene.servers.written(match["name"])
         spans.append(Span(match.start(), stop, _entry(claim, source, "instructions")))
     return spans
 
 
-def _sorted_by_name(headings: list[re.Match[str]]) -> list[re.Match[str]]:
-    """Return one heading for each name, in the order of the names; nothing when there is no such choice."""
-    chosen: list[re.Match[str]] = []
-    for name in sorted({match["name"] for match in headings}, reverse=True):
-        before = chosen[-1].start() if chosen else None
-        fitting = [m for m in headings if m["name"] == name and (before is None or m.start() < before)]
-        if not fitting:
-            return []
-        chosen.append(fitting[-1])
-    return chosen
+def server_heading(text: str, at: int, end: int, scene: Scene) -> Source | None:
+    """Return the known server whose heading begins at `at`."""
+    match = _HEADING.match(text, at, end)
+    name = normalize_server(match["name"]) if match is not None else ""
+    return scene.servers.source(name) if name in scene.servers.known else None
+
+
+def server_headings(text: str, start: int, end: int, scene: Scene) -> list[int]:
+    """Return where the headings stand that name a known server, as in servers' instructions."""
+    found = _HEADING.finditer(text, start, end)
+    return [match.start() for match in found if normalize_server(match["name"]) in scene.servers.known]
 
 
 def divide_tool_lines(text: str, start: int, end: int, claim: Claim, scene: Scene, place: Place) -> list[Span]:
@@ -221,36 +237,8 @@ def divide_resources(text: str, claim: Claim, scene: Scene) -> list[Span]:
     return spans
 
 
-_SECTIONS = {"currentDate": ("date", "text"), "gitStatus": ("git status", "text"), "userEmail": ("user", "text")}
-_SECTION = re.compile(
-    r"(?:^|\n)# (?:(?P<currentDate>currentDate)\n(?=Today's date is \d{4}-\d\d-\d\d\.(?:\s|\Z))"
-    r"|(?P<gitStatus>gitStatus)\n(?=This is the git )|(?P<userEmail>userEmail)\n(?=The user's email))"
-)
-_CLOSING = re.compile(r"\n\n *(?:IMPORTANT: this context may or may not be relevant|Claude Code attached this context)")
-
-
-def divide_context(text: str, start: int, end: int, claim: Claim, scene: Scene, place: Place) -> list[Span]:
-    """Cut layout A's context block: memory files first, then sections that the client appends, then a closing line.
-
-    Memory text may imitate a section: of several equal ones the last is the client's.
-    """
-    closings = list(_CLOSING.finditer(text, start, end))
-    stop = closings[-1].start() if closings else end
-    sections = {match.lastgroup: match for match in _SECTION.finditer(text, start, stop)}
-    ordered = sorted(sections.values(), key=lambda match: match.start())
-    bounds = [match.start() for match in ordered] + [stop]
-    spans = []
-    for number, match in enumerate(ordered):
-        name, kind = _SECTIONS[str(match.lastgroup)]
-        spans.append(Span(bounds[number], bounds[number + 1], _entry(claim, framework(name), kind)))
-    memory = text.find("# claudeMd\n", start, bounds[0])
-    if memory >= 0:
-        preamble = _entry(claim, framework("memory preamble"), "instructions")
-        spans += cover(divide_memory(text, memory, bounds[0], preamble, scene, place), memory, bounds[0], preamble)
-    return spans
-
-
 DIVIDERS: Mapping[str, Divider] = {
+    "agent_names": divide_agent_names,
     "agents": divide_agents,
     "context": divide_context,
     "mcp_instructions": divide_mcp_instructions,
@@ -271,8 +259,10 @@ def divide_description(text: str, claim: Claim, scene: Scene, place: Place) -> l
         at = text.find(marker)
         if at >= 0:
             start = at + len(marker)
+            entries = _AGENT_ENTRIES.match(text, start)  # a description may hold blank lines
             blank = text.find("\n\n", start)
-            spans += divide_agents(text, start, len(text) if blank < 0 else blank + 1, claim, scene, place)
+            end = entries.end() if entries else len(text) if blank < 0 else blank + 1
+            spans += divide_agents(text, start, end, claim, scene, place)
     for marker in _SKILL_LISTS:
         at = text.rfind(marker)
         for match in _SKILL_TAG.finditer(text, at) if at >= 0 else ():

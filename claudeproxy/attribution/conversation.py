@@ -8,37 +8,31 @@ places, and every turn that is not an answer to tools has a prompt; the function
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from claudeproxy.attribution.containers import mention_path
 from claudeproxy.attribution.names import OVERHEAD, agent_source, command_source, skill_source, tool
-from claudeproxy.attribution.prompts import PromptReader, tagged_hook
+from claudeproxy.attribution.prompts import COUNT, PromptReader, tagged_hook
 from claudeproxy.attribution.scene import Place, Role, Scene
 from claudeproxy.attribution.shapes import has_failed
+from claudeproxy.attribution.turns import KEY_BYTES, Message, turn_key, turns
 from claudeproxy.model import Source, SourceType
 from claudeproxy.sansio.messages import BlockSpan, Section
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
+    from claudeproxy.attribution.turns import TurnMemory
     from claudeproxy.attribution.views import BlockView, ToolUse
 
 AGENT_TOOLS = frozenset({"Task", "Agent"})
 UNKNOWN_TOOL = "unknown tool"
 NOTIFICATION = "[SYSTEM NOTIFICATION"
+_TASK = "<task-notification>"
 
 _HOOK_APART = ("<system-reminder>\nPostToolUse:", "<system-reminder>\nPreToolUse:")
 _NOTIFIED = re.compile(r"<tool-use-id>([^<\n]{1,200})</tool-use-id>")
-
-
-@dataclass(slots=True)
-class Message:
-    """One message's blocks, with their places as they become known."""
-
-    role: str
-    views: list[BlockView] = field(default_factory=list)
-    positions: list[int] = field(default_factory=list)  # in the layout's blocks
 
 
 def find_places(
@@ -48,8 +42,13 @@ def find_places(
     scene: Scene,
     *,
     request_class: str | None = None,
+    memory: TurnMemory | None = None,
+    number: int = 0,
 ) -> list[Place]:
-    """Return the place of every block, in the order of `blocks`."""
+    """Return the place of every block, in the order of `blocks`.
+
+    :param memory: turns placed before, in this conversation or another; `number` stands for `scene` in its keys.
+    """
     places: list[Place] = [Place(role=Role.WHOLE, source=OVERHEAD)] * len(blocks)
     messages: dict[int, Message] = {}
     for position, (block, view) in enumerate(zip(blocks, views, strict=True)):
@@ -61,24 +60,20 @@ def find_places(
             message = messages.setdefault(block.message_index, Message(block.role))
             message.views.append(view)
             message.positions.append(position)
-    for turn in _turns(messages.values()):
-        _place_turn(turn, places, uses, scene, request_class, first=turn[0] is next(iter(messages.values())))
+    opening = next(iter(messages.values()), None)
+    for turn in turns(messages.values()):
+        first = turn[0] is opening
+        key = turn_key(turn, uses, number, request_class, first) if memory is not None else ()
+        positions = [position for message in turn for position in message.positions]
+        if memory is not None and (known := memory.recall(key)) is not None:
+            for position, place in zip(positions, known, strict=True):
+                places[position] = place
+            continue
+        _place_turn(turn, places, uses, scene, request_class, first=first)
+        # A notification may name any call before it: not remembered.
+        if memory is not None and not any(NOTIFICATION in view.words for message in turn for view in message.views):
+            memory.remember(key, tuple(places[position] for position in positions), KEY_BYTES * len(positions))
     return places
-
-
-def _turns(messages: Iterable[Message]) -> Iterable[list[Message]]:
-    """Yield runs of messages: each assistant message alone, everything between two of them together."""
-    run: list[Message] = []
-    for message in messages:
-        if message.role == "assistant":
-            if run:
-                yield run
-            yield [message]
-            run = []
-        else:
-            run.append(message)
-    if run:
-        yield run
 
 
 def _place_turn(
@@ -97,13 +92,15 @@ def _place_turn(
             else:  # results of the API's own tools stand in the assistant's message
                 places[position] = _result_place(view, uses.get(view.answers), scene)
         return
-    fake = _prompt_that_imitates(turn, scene) if scene.claude_code else None
+    prompted = scene.claude_code and request_class != COUNT  # a size is also asked of less than a whole turn
+    fake = _prompt_that_imitates(turn, scene) if prompted else None
     mention: str | None = None
     for message in turn:
         answered = [uses[view.answers] for view in message.views if view.answers is not None and view.answers in uses]
         tools = frozenset(use.name for use in answered)
         paths = frozenset(use.path for use in answered if use.path)
-        apart = any(view.words.startswith(_HOOK_APART) for view in message.views)
+        # 1.x has tags of its own for hooks; later ones put them behind the result, or into it.
+        apart = (scene.version or "").startswith("1.") or _hooks_apart(message)
         reader = PromptReader(
             message.views, answered, scene, first=first, request_class=request_class, prompted=fake is not None
         )
@@ -127,9 +124,16 @@ def _place_turn(
                 places[position] = reader.place(number)
 
 
+def _hooks_apart(message: Message) -> bool:
+    """Tell whether hooks' reminders stand in blocks of their own: with text between the results both ways occur."""
+    if any(view.text is not None and not view.is_reminder for view in message.views):
+        return False
+    return any(view.words.startswith(_HOOK_APART) for view in message.views)
+
+
 def _notified(view: BlockView, uses: Mapping[str, ToolUse], scene: Scene) -> tuple[tuple[str, Source], ...]:
     """Return whose results the notifications in a text bring: background calls name the call that began them."""
-    named = _NOTIFIED.findall(view.words) if NOTIFICATION in view.words else ()
+    named = _NOTIFIED.findall(view.words) if NOTIFICATION in view.words or _TASK in view.words else ()
     return tuple((use_id, _use_source(uses[use_id], scene)) for use_id in dict.fromkeys(named) if use_id in uses)
 
 
@@ -144,8 +148,8 @@ def _prompt_that_imitates(turn: list[Message], scene: Scene) -> BlockView | None
         and not view.words.startswith("<available-deferred-tools>\n")
         and tagged_hook(view.words, scene) is None
     ]
-    if any(view.answers is not None for message in turn for view in message.views):
-        return None
+    if any(view.text is None for message in turn for view in message.views):
+        return None  # results, or a prompt without words: a picture alone
     if not texts or any(not view.is_reminder or NOTIFICATION in view.words[:80] for view in texts):
         return None
     return texts[-1]
@@ -154,7 +158,9 @@ def _prompt_that_imitates(turn: list[Message], scene: Scene) -> BlockView | None
 def _tool_place(view: BlockView, scene: Scene) -> Place:
     name = view.tool_name or view.type or UNKNOWN_TOOL
     source = scene.servers.tool_source(name) or tool(name)
-    return Place(role=Role.TOOL, source=source, kind="schema", rule="tool.schema")
+    return Place(
+        role=Role.TOOL, source=source, kind="schema", rule="tool.schema", confidence=scene.servers.certainty(name)
+    )
 
 
 def _assistant_place(view: BlockView, scene: Scene) -> Place:
@@ -162,7 +168,11 @@ def _assistant_place(view: BlockView, scene: Scene) -> Place:
         source = _use_source(view.use, scene)
         if source.type is SourceType.TOOL:  # what the model wrote to a built-in tool is the model's
             source = Source(type=SourceType.ASSISTANT, name="tool calls")
-        return Place(role=Role.ASSISTANT, source=source, kind="call", rule="assistant.call", evidence=view.use.name)
+        name = view.use.name
+        sure = scene.servers.certainty(name)
+        return Place(
+            role=Role.ASSISTANT, source=source, kind="call", rule="assistant.call", evidence=name, confidence=sure
+        )
     kind = "thinking" if "thinking" in view.type else "text"
     return Place(
         role=Role.ASSISTANT,
@@ -177,7 +187,7 @@ def _use_source(use: ToolUse, scene: Scene) -> Source:
     if (server := scene.servers.tool_source(use.name)) is not None:
         return server
     if use.server is not None and use.name != "ListMcpResourcesTool":
-        return scene.servers.source(use.server)
+        return scene.servers.written(use.server)
     if not scene.claude_code:  # a program's own tool may have any name
         return tool(use.name)
     if use.name == "Skill" and use.skill is not None:
@@ -196,7 +206,7 @@ def _result_place(view: BlockView, use: ToolUse | None, scene: Scene) -> Place:
         source = Source(type=SourceType.HOOK, name=f"PreToolUse:{use.name}")
         rule, confidence = "result.blocked", 0.9  # a server's tool could fail with the same words
     else:
-        source, rule, confidence = _use_source(use, scene), "result.call", 1.0
+        source, rule, confidence = _use_source(use, scene), "result.call", scene.servers.certainty(use.name)
     return Place(
         role=Role.RESULT,
         source=source,

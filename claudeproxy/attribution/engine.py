@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from claudeproxy.attribution import names
 from claudeproxy.attribution.batches import batch_parts, divide_batch
@@ -19,11 +19,13 @@ from claudeproxy.attribution.explain import Explainer
 from claudeproxy.attribution.facts import gather_facts, identify_request
 from claudeproxy.attribution.identity import Hints, body_strings, continues_thread
 from claudeproxy.attribution.overhead import cut_overhead, uncut
+from claudeproxy.attribution.prompts import COUNT
 from claudeproxy.attribution.remembered import Remembered
 from claudeproxy.attribution.rulebook import DEFAULT
 from claudeproxy.attribution.rules import Scope
 from claudeproxy.attribution.scene import Role
 from claudeproxy.attribution.views import read_block
+from claudeproxy.attribution.witness import doubts, tell, unspelled
 from claudeproxy.model import BlockAttribution, Identity, RequestAttribution, SourceType
 from claudeproxy.sansio.jsonspans import JSONSpanError
 from claudeproxy.sansio.messages import layout
@@ -35,14 +37,25 @@ if TYPE_CHECKING:
     from claudeproxy.attribution.rules import RuleSet
     from claudeproxy.attribution.scene import Place, Scene
     from claudeproxy.attribution.system import Fingerprints
+    from claudeproxy.attribution.turns import TurnMemory
     from claudeproxy.attribution.views import BlockView
-    from claudeproxy.model import Evidence, RawHeaders, Segment
-    from claudeproxy.sansio.messages import RequestLayout
+    from claudeproxy.model import Evidence, RawHeaders, Segment, WholeText
+    from claudeproxy.sansio.messages import BlockSpan, RequestLayout
     from claudeproxy.sansio.threads import ContextBlock
 
-REVISION = "2"  # raise it when code changes what the same rules give
+REVISION = "4"  # raise it when code changes what the same rules give
 MAX_CACHED_BYTES = 64 * 1024 * 1024  # of block bytes held by the views; explanations hold about twice their text
 MAX_SCENES = 1024
+_CONFIRMED = frozenset({Role.INJECTED, Role.RESULT})  # where the client puts what its transcripts tell of
+
+
+class _Explained(NamedTuple):
+    """One block's explanation, with what passes between requests (`witness`)."""
+
+    segments: tuple[Segment, ...]
+    whole: tuple[WholeText, ...]
+    undecided: tuple[str, ...]
+    unspelled: tuple[str, ...]
 
 
 class AttributionEngine:
@@ -67,7 +80,8 @@ class AttributionEngine:
         self._tool_rules = rules.of(Scope.TOOLS)
         self._count = count
         self._views: Remembered[bytes, BlockView] = Remembered(max_cached_bytes)
-        self._explained: Remembered[tuple[bytes, Place, int], tuple[Segment, ...]] = Remembered(max_cached_bytes)
+        self._explained: Remembered[tuple[bytes, Place, int], _Explained] = Remembered(max_cached_bytes)
+        self._turns: TurnMemory = Remembered(max_cached_bytes // 4)
         self._scenes: dict[Scene, int] = {}  # numbered: their hash is costly, and few differ
         self._next_scene = 0
         self.version = f"{REVISION}.{rules.version}.{_digest_of(known)}"
@@ -82,6 +96,7 @@ class AttributionEngine:
         headers: RawHeaders | None = None,
         history: Mapping[str, Sequence[ContextBlock]] | None = None,
         evidence: Evidence | None = None,
+        url_path: str | None = None,
     ) -> RequestAttribution:
         """Divide a request body (content decoding undone) among its sources. Never raises, whatever the bytes.
 
@@ -92,7 +107,8 @@ class AttributionEngine:
         `history` maps the id of a message to the blocks that a request stands on which continues its stateful thread:
         the context that the message answered, and the message. Such a request's `blocks` are then those of the whole
         conversation, laid out in `context`; `overhead` stays that of the body as sent. `evidence` is what else is
-        known: which call started this agent, what the client says of the texts that it injected.
+        known: which call started this agent, what the client says of the texts that it injected. `url_path` tells a
+        request for a size (``/v1/messages/count_tokens``) from others; without it, a body without `max_tokens` is one.
         """
         hints = Hints(headers)
         try:
@@ -105,14 +121,17 @@ class AttributionEngine:
                 identity=Identity(request_class="other", client=client, client_version=version),
             )
         if parts := batch_parts(body, cut):
-            return divide_batch(body, cut, parts, lambda params, inner: self._divide(params, inner, hints))
-        return self._divide(body, cut, hints, history, evidence)
+            return divide_batch(
+                body, cut, parts, lambda part, inner: self._divide(part, inner, hints, url_path, None, evidence)
+            )
+        return self._divide(body, cut, hints, url_path, history, evidence)
 
     def _divide(
         self,
         body: bytes,
         cut: RequestLayout,
         hints: Hints,
+        url_path: str | None,
         history: Mapping[str, Sequence[ContextBlock]] | None = None,
         evidence: Evidence | None = None,
     ) -> RequestAttribution:
@@ -120,28 +139,35 @@ class AttributionEngine:
         earlier = (history or {}).get(strings.get("previous_message_id", "")) if continues_thread(strings) else None
         context, whole = _effective(body, cut, earlier or ())
         views = [self._view(context[block.start : block.end]) for block in whole.blocks]
-        identity = identify_request(whole, views, hints, strings, evidence)
-        uses, scene = gather_facts(whole.blocks, views, identity)
+        identity = identify_request(whole, views, hints, strings, evidence, path=url_path)
+        uses, scene = gather_facts(whole.blocks, views, identity, evidence)
         if self._tool_rules:
             scene = replace(scene, servers=replace(scene.servers, rules=self._tool_rules, _sources={}))
         number = self._number(scene)
-        places = find_places(whole.blocks, views, uses, scene, request_class=_stated(hints, identity))
+        places = find_places(
+            whole.blocks, views, uses, scene, request_class=_stated(hints, identity), memory=self._turns, number=number
+        )
 
-        def doubted(segments: tuple[Segment, ...], place: Place) -> tuple[Segment, ...]:
-            if evidence is None or identity.session_id is None or place.role is not Role.INJECTED:
-                return segments
-            return confirm(segments, identity.session_id, evidence)
+        def explained(block: BlockSpan, view: BlockView, place: Place) -> BlockAttribution:
+            found = self._explain(view, place, scene, number)
+            if found.undecided and evidence is not None:
+                known = [text for one in found.undecided for text in evidence.whole_texts(identity.session_id, one)]
+                found = self._explain(view, replace(place, known=tuple(known)), scene, number) if known else found
+            segments = found.segments
+            if place.role in _CONFIRMED and evidence is not None and identity.session_id is not None:
+                segments = confirm(segments, identity.session_id, evidence)
+            # What a result leaves open was told before, or never will be: nobody waits for it.
+            return BlockAttribution(
+                json_path=block.json_path,
+                message_index=block.message_index,
+                role=block.role,
+                segments=segments,
+                whole=found.whole,
+                undecided=found.unspelled + (found.undecided if place.role is Role.SYSTEM else ()),
+            )
 
         return RequestAttribution(
-            blocks=tuple(
-                BlockAttribution(
-                    json_path=block.json_path,
-                    message_index=block.message_index,
-                    role=block.role,
-                    segments=doubted(self._explain(view, place, scene, number), place),
-                )
-                for block, view, place in zip(whole.blocks, views, places, strict=True)
-            ),
+            blocks=tuple(map(explained, whole.blocks, views, places)),
             overhead=cut_overhead(body, cut),
             identity=identity,
             context=None if context is body else context,
@@ -170,12 +196,15 @@ class AttributionEngine:
         known = self._views.recall(digest)
         return known or self._views.remember(digest, read_block(raw, digest), len(raw))
 
-    def _explain(self, view: BlockView, place: Place, scene: Scene, number: int) -> tuple[Segment, ...]:
+    def _explain(self, view: BlockView, place: Place, scene: Scene, number: int) -> _Explained:
         key = (view.digest, place, number)
         known = self._explained.recall(key)
         if known is not None:
             return known
-        return self._explained.remember(key, self._explainer.explain(view, place, scene), len(view.raw))
+        segments = self._explainer.explain(view, place, scene)
+        told, open_texts = tell(segments, view, place, scene), doubts(segments, view, place)
+        found = _Explained(segments, told, open_texts, unspelled(view, place, scene))
+        return self._explained.remember(key, found, len(view.raw))
 
     def _number(self, scene: Scene) -> int:
         if len(self._scenes) >= MAX_SCENES:  # numbers are never given twice, so entries under old ones just age out
@@ -198,8 +227,9 @@ def _effective(body: bytes, cut: RequestLayout, earlier: Sequence[ContextBlock])
 
 
 def _stated(hints: Hints, identity: Identity) -> str | None:
-    """Return the request's class when the client itself stated it."""
-    return identity.request_class if hints.get("x-claude-code-request-class") is not None else None
+    """Return the request's class when the client itself stated it, or the address that it was sent to."""
+    stated = hints.get("x-claude-code-request-class") is not None or identity.request_class == COUNT
+    return identity.request_class if stated else None
 
 
 def _digest_of(fingerprints: Fingerprints) -> str:

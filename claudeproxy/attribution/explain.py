@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING
 from claudeproxy.attribution.containers import divide_description
 from claudeproxy.attribution.custom import claim_paragraphs, rename
 from claudeproxy.attribution.names import USER, framework, tool
-from claudeproxy.attribution.prompts import SIDE_CALL
+from claudeproxy.attribution.plugins import proven
+from claudeproxy.attribution.prompts import COMPACTION, SIDE_CALL
 from claudeproxy.attribution.rules import Scope
 from claudeproxy.attribution.scene import Place, Role, Scene
-from claudeproxy.attribution.segmenter import is_glued_reminder, split_injected, split_reminder, split_result
+from claudeproxy.attribution.segmenter import is_glued_reminder, split_injected, split_reminder, split_result, supposed
 from claudeproxy.attribution.shapes import has_failed, shape_claim
-from claudeproxy.attribution.sidecalls import divide_side_call
+from claudeproxy.attribution.sidecalls import divide_compaction, divide_side_call
 from claudeproxy.attribution.spans import Claim, Span, cover
 from claudeproxy.attribution.system import split_system
 from claudeproxy.attribution.tiling import Tiler
@@ -57,7 +58,7 @@ class Explainer:
 
     def explain(self, view: BlockView, place: Place, scene: Scene) -> tuple[Segment, ...]:
         """Return the segments that tile the block, under the names that the rules give. Never raises."""
-        return rename(self._walk(view, place, scene), self.rules.of(Scope.NAMES))
+        return rename(proven(self._walk(view, place, scene), scene), self.rules.of(Scope.NAMES))
 
     def _walk(self, view: BlockView, place: Place, scene: Scene) -> tuple[Segment, ...]:
         walk = _Walk(self.rules, self.fingerprints, view, place, scene)
@@ -114,7 +115,7 @@ class _Walk:
     def _split(self, text: str, claim: Claim) -> list[Span]:
         place, scene = self._place, self._scene
         if place.role is Role.SYSTEM:
-            spans = split_system(text, scene, self._fingerprints)
+            spans = split_system(text, scene, self._fingerprints, place.known)
             return claim_paragraphs(text, spans, self._rules.of(Scope.SYSTEM))
         if place.role is Role.INJECTED and not place.spoken:
             return self._injected(text)
@@ -124,6 +125,8 @@ class _Walk:
             return divide_description(text, claim, scene, place)
         if claim.rule == SIDE_CALL:
             return divide_side_call(text, claim)
+        if claim.rule == COMPACTION:
+            return divide_compaction(text, claim)
         if claim.source.type is SourceType.SKILL and claim.kind == "body":
             return _arguments(text, claim)
         return []
@@ -191,7 +194,8 @@ class _Walk:
         for member in members:
             text = self._item_text([member]) if member.key == "text" else None
             if text is not None:
-                self.tiler.string(f"{path}.text", text, cover(self._injected(text.text), 0, len(text.text)))
+                spans = [Span(span.start, span.end, supposed(span.claim)) for span in self._injected(text.text)]
+                self.tiler.string(f"{path}.text", text, cover(spans, 0, len(text.text)))
             elif member.key not in _FRAME:
                 self.tiler.value(f"{path}.{member.key}", member.start, member.end, claim)
 

@@ -9,11 +9,13 @@ from __future__ import annotations
 from itertools import takewhile
 from typing import TYPE_CHECKING
 
-from claudeproxy.attribution.identity import CLAUDE_CODE, identify
+from claudeproxy.attribution.identity import CLAUDE_CODE, counts_tokens, identify
 from claudeproxy.attribution.names import gather_servers
+from claudeproxy.attribution.plugins import spelled_plugins, used_plugins
 from claudeproxy.attribution.prompts import is_compaction_request
 from claudeproxy.attribution.scene import Scene
 from claudeproxy.attribution.system import is_identity
+from claudeproxy.attribution.witness import spelled_elsewhere
 from claudeproxy.sansio.messages import BILLING_HEADER, Section
 
 if TYPE_CHECKING:
@@ -31,8 +33,10 @@ def identify_request(
     hints: Hints,
     strings: Mapping[str, str],
     evidence: Evidence | None = None,
+    *,
+    path: str | None = None,
 ) -> Identity:
-    """Return who sent the request: what `identity` makes of the hints, and of what the body shows."""
+    """Return who sent the request: what `identity` makes of the hints, of the URL's path and of what the body shows."""
     system = [view.words for block, view in zip(cut.blocks, views, strict=True) if block.section is Section.SYSTEM]
     tools = [view for block, view in zip(cut.blocks, views, strict=True) if block.section is Section.TOOLS]
     claude_code = hints.client()[0] == CLAUDE_CODE or any(
@@ -53,7 +57,8 @@ def identify_request(
         claude_code=claude_code,
         has_tools=any(view.type in {"", "custom"} for view in tools),
         bare=_is_bare(cut.blocks, views),
-        counts_only=all(member.key != "max_tokens" for member in cut.members),
+        counts=counts_tokens(path),
+        unlimited=all(member.key != "max_tokens" for member in cut.members),
         compacts=bool(cut.blocks) and is_compaction_request(cut.blocks[-1].role, views[-1].words),
         project=_project(cut.blocks, views) if claude_code else None,
         begins_prompt=_begins_prompt(cut.blocks, views),
@@ -96,30 +101,54 @@ def _project(blocks: Sequence[BlockSpan], views: Sequence[BlockView]) -> str | N
 
 
 def gather_facts(
-    blocks: Sequence[BlockSpan], views: Sequence[BlockView], identity: Identity
+    blocks: Sequence[BlockSpan], views: Sequence[BlockView], identity: Identity, evidence: Evidence | None = None
 ) -> tuple[dict[str, ToolUse], Scene]:
-    """Return the conversation's tool calls by id, and the scene."""
+    """Return the conversation's tool calls by id, and the scene.
+
+    `evidence` is asked for servers' names where this request leaves open where one ends in a tool's name.
+    """
     placed = [(block.section, block.role, view) for block, view in zip(blocks, views, strict=True)]
     uses: dict[str, ToolUse] = {}
     tools: set[str] = set()
     named: set[str] = set()
+    glued: set[str] = set()
+    plugins: set[str] = set()
+    skills: set[str] = set()
     for section, role, view in placed:
         if view.use is not None and role == "assistant":
             uses[view.use.id] = view.use
             tools.add(view.use.name)
+            skills.update([view.use.skill] if view.use.skill and ":" in view.use.skill else ())
         elif section is Section.TOOLS and view.tool_name:
             tools.add(view.tool_name)
-        elif (view.tool_names or view.headings) and _may_list(section, role, view):
+            plugins.update(view.plugins)
+            skills.update(view.skills)
+        elif view.answers is not None:
+            glued.update(view.headings)
+        elif (view.tool_names or view.headings or view.plugins) and _may_list(section, role, view):
             tools.update(view.tool_names)
             named.update(view.headings)
+            plugins |= spelled_plugins(view)
+    agent = _agent_name(identity)
+    glues = identity.client == CLAUDE_CODE and not any(role == "system" for _s, role in _message_roles(placed))
+    named |= glued if glues else set()  # a heading in a result can do no more than say where a tool's server ends
+    plugins.update([agent.partition(":")[0]] if agent and ":" in agent else ())
+    roots = used_plugins((view.words for _section, role, view in placed if role == "user"), uses)
+    plugins.update(plugin for plugin, _root in roots)
+    servers = gather_servers(tools, named)
+    if servers.guessed and evidence is not None:
+        servers = gather_servers(tools, named | spelled_elsewhere(tools, servers, identity.session_id, evidence))
     return uses, Scene(
-        servers=gather_servers(tools, named),
+        servers=servers,
         claude_code=identity.client == CLAUDE_CODE,
         version=identity.client_version,
         cwd=identity.project,
-        agent=_agent_name(identity),
+        agent=agent,
         auxiliary=_is_side_call(identity, blocks),
-        glues=identity.client == CLAUDE_CODE and not any(role == "system" for _s, role in _message_roles(placed)),
+        glues=glues,
+        plugins=frozenset(plugins),
+        skill_roots=frozenset(roots),
+        skills=frozenset(skills),
     )
 
 

@@ -75,6 +75,19 @@ def body_strings(body: bytes, members: Mapping[str, Member]) -> dict[str, str]:
     return {key: value for key, value in found.items() if value}
 
 
+def counts_tokens(path: str | None) -> bool | None:
+    """Tell by the path of a request's URL whether it asks for a size only; None for a path that does not say."""
+    words = (path or "").partition("?")[0].rstrip("/")
+    if words.endswith("/messages/count_tokens"):
+        return True
+    return False if words.endswith(("/messages", "/messages/batches")) else None
+
+
+def session_of(hints: Hints, strings: Mapping[str, str]) -> str | None:
+    """Return the client's session, by its header or (before 2.1.100) by the user id in the body's metadata."""
+    return hints.get("x-claude-code-session-id") or _session_in(strings.get("user_id"))
+
+
 def continues_thread(strings: Mapping[str, str]) -> bool:
     """Tell whether the request sends only what is new of a stateful thread."""
     return strings.get("thread") == "continue"
@@ -88,7 +101,8 @@ def identify(
     claude_code: bool,
     has_tools: bool,
     bare: bool,
-    counts_only: bool,
+    counts: bool | None,
+    unlimited: bool,
     compacts: bool,
     project: str | None,
     begins_prompt: bool,
@@ -99,7 +113,8 @@ def identify(
     :param claude_code: the User-Agent, the billing block or the identity line says so.
     :param has_tools: there are tools other than the API's own (web search and the like).
     :param bare: one message, and no reminder in it.
-    :param counts_only: the body has no `max_tokens`, which only ``count_tokens`` may leave out.
+    :param counts: the URL's path says so; None where it says nothing.
+    :param unlimited: the body has no `max_tokens`, which only ``count_tokens`` may leave out.
     :param compacts: the last text is the client's own request for a summary.
     :param started_by: gives the call in a session that started this request's agent, where one is known.
     """
@@ -110,7 +125,7 @@ def identify(
         version = ".".join(billing.get("cc_version", version or "").split(".")[:3]) or None
     agent_id = hints.get("x-claude-code-agent-id")
     agent_type = hints.get("x-claude-code-agent-type")
-    session_id = hints.get("x-claude-code-session-id") or _session_of(strings.get("user_id"))
+    session_id = session_of(hints, strings)
     marked = agent_id is not None or billing.get("cc_is_subagent") == "true"
     call = None
     if claude_code and session_id is not None and (marked or not marks_subagents(version)):
@@ -125,10 +140,10 @@ def identify(
         parent_agent_id=hints.get("x-claude-code-parent-agent-id")
         or (call.parent_agent_id if call is not None else None),
         agent_type=agent_type or ("unknown" if subagent else None),
-        request_class=_stated_class(hints)
+        request_class=("count_tokens" if counts else _stated_class(hints))
         or _inferred_class(
             claude_code=claude_code,
-            counts_only=counts_only,
+            counts_only=unlimited and counts is None,
             compacts=compacts,
             subagent=subagent,
             side_call=side_call,
@@ -181,7 +196,7 @@ def _is_side_call(system_texts: Sequence[str], *, has_tools: bool, bare: bool) -
     return bare and not has_tools and len(rest) <= 1 and sum(map(len, rest)) < 20_000
 
 
-def _session_of(user_id: str | None) -> str | None:
+def _session_in(user_id: str | None) -> str | None:
     if user_id is None:
         return None
     if (old := _OLD_USER_ID.match(user_id)) is not None:

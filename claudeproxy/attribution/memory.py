@@ -2,20 +2,24 @@
 
 Apart because a memory file is free text that may quote the container's own form, and telling a real entry from a
 quoted one takes knowledge of where such files lie: user, project (with imports and rules), local, auto-memory, in this
-order, each ``Contents of PATH (KIND):`` at a paragraph's start (wire.md, section 4). An entry is accepted when its
-scope does not go back in that order and its path can be of that scope: project files lie in or above the working
+order, each ``Contents of PATH (KIND):`` at a paragraph's start (wire.md, section 4). Accepted are the most entries
+whose scopes keep that order and whose paths can be of their scope: project files lie in or above the working
 directory, or an earlier file imports them with an ``@path``.
 """
 
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from claudeproxy.attribution.spans import Claim, Span
 from claudeproxy.model import Source, SourceType
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from claudeproxy.attribution.scene import Place, Scene
 
 _ENTRY = re.compile(r"(?:^|(?<=\n))Contents of (?P<path>[^\n]{1,1000}?)(?: \((?P<kind>[^()\n]{1,120})\))?:\n\n")
@@ -25,6 +29,11 @@ _SCOPES = {
     "user's private project instructions, not checked in": (2, "local"),
     "user's auto-memory, persists across conversations": (3, "auto"),
 }
+SCOPE = rf"(?: \((?:{'|'.join(map(re.escape, _SCOPES))})\))?"
+"""Pattern: what the client says of a file behind its path. In words that it does not use, it is part of the path."""
+
+MAX_FILES = 500  # more entries than this are not looked at; nobody has as many memory files
+MAX_QUOTED = 64  # as many entries may be quoted in a row before a genuine one is missed: a bound for the search
 _PROJECT = frozenset({"project", "local"})
 _IMPORT = re.compile(r"(?:^|(?<=\s))@((?:\\ |[^\s`])+)")
 
@@ -32,25 +41,7 @@ _IMPORT = re.compile(r"(?:^|(?<=\s))@((?:\\ |[^\s`])+)")
 def divide_memory(text: str, start: int, end: int, claim: Claim, scene: Scene, place: Place) -> list[Span]:
     """Return a span for each memory file between `start` and `end`; the preamble is left to the container."""
     del place
-    genuine: list[tuple[int, str, str]] = []
-    rank = 0
-    seen: set[str] = set()
-    line: list[str] = []  # folders of the project's own files
-    for match in _ENTRY.finditer(text, start, end):
-        path, kind = match["path"], match["kind"] or ""
-        if genuine and text[match.start() - 2 : match.start()] != "\n\n":
-            continue
-        entry_rank, scope = _scope_of(kind)
-        if genuine and (scope is None or entry_rank < rank or path in seen):
-            continue
-        before = text[genuine[0][0] : match.start()] if genuine else ""
-        if genuine and not (_in_line(path, scope, scene.cwd, line) or _is_imported(path, before)):
-            continue
-        if scope in _PROJECT and _in_line(path, scope, scene.cwd, line):
-            line.append(memory_folder(path))
-        genuine.append((match.start(), path, scope or "unknown"))
-        seen.add(path)
-        rank = max(rank, entry_rank)
+    genuine = _genuine(text, start, end, scene)
     spans = []
     for number, (at, path, scope) in enumerate(genuine):
         stop = genuine[number + 1][0] if number + 1 < len(genuine) else end
@@ -62,6 +53,50 @@ def divide_memory(text: str, start: int, end: int, claim: Claim, scene: Scene, p
     return spans
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Reading:
+    """One way to read the entries up to one of them: which are the client's."""
+
+    entries: tuple[tuple[int, str, str], ...]  # start, path, scope
+    rank: int = 0
+    line: tuple[str, ...] = ()  # folders of the project's own files
+
+
+def _genuine(text: str, start: int, end: int, scene: Scene) -> Sequence[tuple[int, str, str]]:
+    """Return (start, path, scope) of the entries that are the client's: of all readings the one with most files.
+
+    The first entry is always the client's. A quoted entry that runs ahead in the order of scopes would hide the files
+    that really follow; so it only counts where it costs none of them.
+    """
+    imports = [(match.end(), match[1]) for match in _IMPORT.finditer(text, start, end)]
+    readings: list[_Reading] = []  # the best that ends with each entry
+    for match in islice(_ENTRY.finditer(text, start, end), MAX_FILES):
+        path, (rank, scope) = match["path"], _scope_of(match["kind"] or "")
+        if not readings:
+            line = (memory_folder(path),) if scope in _PROJECT else ()
+            readings.append(_Reading(entries=((match.start(), path, scope or "unknown"),), rank=rank, line=line))
+        elif scope is not None and text[match.start() - 2 : match.start()] == "\n\n":
+            imported = any(at <= match.start() and _imports(path, target) for at, target in imports)
+            longest = sorted(readings[-MAX_QUOTED:], key=lambda reading: -len(reading.entries))
+            for before in longest:
+                longer = _longer(before, match.start(), path, scope, rank, scene.cwd, imported=imported)
+                if longer is not None:
+                    readings.append(longer)
+                    break
+    return max(reversed(readings), key=lambda reading: len(reading.entries)).entries if readings else ()
+
+
+def _longer(
+    before: _Reading, at: int, path: str, scope: str, rank: int, cwd: str | None, *, imported: bool
+) -> _Reading | None:
+    """Return the reading with one entry more, None where that file cannot stand there: or twice."""
+    in_line = _in_line(path, scope, cwd, before.line)
+    if rank < before.rank or not (in_line or imported) or any(path == known for _at, known, _scope in before.entries):
+        return None
+    line = (*before.line, memory_folder(path)) if scope in _PROJECT and in_line else before.line
+    return _Reading(entries=(*before.entries, (at, path, scope)), rank=rank, line=line)
+
+
 def _scope_of(kind: str) -> tuple[int, str | None]:
     for words, (rank, scope) in _SCOPES.items():
         if kind == words:
@@ -69,7 +104,7 @@ def _scope_of(kind: str) -> tuple[int, str | None]:
     return 0, None
 
 
-def _in_line(path: str, scope: str | None, cwd: str | None, line: list[str]) -> bool:
+def _in_line(path: str, scope: str | None, cwd: str | None, line: Sequence[str]) -> bool:
     """Tell whether a file of that scope can lie there: a project's in or above the working directory.
 
     Where nothing names the working directory: the project's files lie on one line from the root down.
@@ -82,8 +117,14 @@ def _in_line(path: str, scope: str | None, cwd: str | None, line: list[str]) -> 
     return all(_within(folder, home) or _within(home, folder) for folder in line)
 
 
-def _is_imported(path: str, before: str) -> bool:
-    return any(_imports(path, found) for found in _IMPORT.findall(before))
+def may_nest(path: str, before: str, cwd: str | None) -> bool:
+    """Tell whether a memory file can come with a file that is read: it lies below the working directory.
+
+    Rules of the user's lie in ``.claude``; an import of an earlier file's may lie anywhere.
+    """
+    if cwd is None or not _absolute(path) or _within(memory_folder(path), cwd) or "/.claude/" in path:
+        return True
+    return any(_imports(path, target) for target in _IMPORT.findall(before))
 
 
 def _absolute(path: str) -> bool:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from claudeproxy.model import Source, SourceType
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from claudeproxy.attribution.rules import Rule
 
 PREFIX = "mcp__"
+MAX_POSSIBLE = 8  # servers' names that one tool's name is asked about: of a hostile one there are thousands
 _PLUGIN = "plugin_"
 _UNSAFE = re.compile(r"[^A-Za-z0-9_-]")
 
@@ -57,11 +59,13 @@ class Servers:
 
     `known` holds server names as inside tool names; `plugins` pairs such a name with (plugin, server) where the client
     spelled them apart; `aggregators` are servers all of whose tools carry an inner name (``proxy__context7__get``).
+    `guessed` are names that nobody spelled, cut at the first of several ``__``.
     """
 
     known: frozenset[str] = frozenset()
     plugins: frozenset[tuple[str, tuple[str, str]]] = frozenset()
     aggregators: frozenset[str] = frozenset()
+    guessed: frozenset[str] = frozenset()
     rules: tuple[Rule, ...] = field(default=(), compare=False, repr=False)  # a user's, for tools' names
     _sources: dict[str, Source] = field(default_factory=dict, compare=False, repr=False)
 
@@ -90,9 +94,20 @@ class Servers:
         if server is None:
             return None
         if server in self.aggregators:
-            inner = tool_name[len(PREFIX) + len(server) + 2 :].partition("__")[0]
+            inner, _, rest = tool_name[len(PREFIX) + len(server) + 2 :].partition("__")
+            if not rest:  # "mcp__proxy__*": all of them
+                return self.source(server)
             return Source(type=SourceType.MCP_SERVER, name=inner, via=server)
         return self.source(server)
+
+    def certainty(self, tool_name: str) -> float:
+        """Return how sure it is where the server's name ends in a tool's."""
+        return 0.8 if extract_mcp_server_name(tool_name, self.known) in self.guessed else 1.0
+
+    def possible(self, tool_name: str) -> tuple[str, ...]:
+        """Return the names that a tool's server could have, where only a guess says which; else nothing."""
+        found = _possible_servers(tool_name[len(PREFIX) :]) if self.certainty(tool_name) < 1 else ()
+        return tuple(islice(found, MAX_POSSIBLE))
 
     def _make(self, server: str) -> Source:
         spelled = dict(self.plugins).get(server)
@@ -123,6 +138,7 @@ def gather_servers(tools: Iterable[str], named: Iterable[str]) -> Servers:
         known=frozenset(by_server) | frozenset(certain),
         plugins=frozenset(_spelled_plugins(spelled)),
         aggregators=frozenset(server for server, inner in by_server.items() if all(map(_carries_inner, inner))),
+        guessed=frozenset(s for s, inner in by_server.items() if s not in certain and any(map(_carries_inner, inner))),
     )
 
 

@@ -9,10 +9,12 @@ the user's.
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from claudeproxy.attribution.containers import known_prompt_server
 from claudeproxy.attribution.names import USER, agent_source, command_source, framework, skill_source
+from claudeproxy.attribution.plugins import SKILL_BASE, full_name, skill_folder
 from claudeproxy.attribution.scene import Place, Role, Scene
 from claudeproxy.attribution.shapes import has_failed
 from claudeproxy.attribution.views import string_member
@@ -25,7 +27,9 @@ if TYPE_CHECKING:
     from claudeproxy.attribution.views import BlockView, ToolUse
 
 SIDE_CALL = "side-call.prompt"
-SKILL_BASE = "Base directory for this skill: "
+COMPACTION = "compaction.request"
+COUNT = "count_tokens"  # the class of a request for a size
+MCP_PROMPT = "mcp.prompt"
 _COMMAND = re.compile(
     r"\s*(?:<command-message>(?P<message>[^<\n]*)</command-message>\s*)?<command-name>/?(?P<name>[^<\n]+)</command-name>"
 )
@@ -81,7 +85,11 @@ class PromptReader:
         failed = {view.answers for view in views if view.answers is not None and has_failed(view)}
         self._skills = [use.skill for use in answered if use.name == "Skill" and use.skill and use.id not in failed]
         self._searched = any(use.name == "ToolSearch" for use in answered)
-        self._texts = [number for number, view in enumerate(views) if view.text is not None and not view.is_reminder]
+        self._texts = [
+            number
+            for number, view in enumerate(views)
+            if view.text is not None and not view.is_reminder and tagged_hook(view.words, scene) is None
+        ]
         self._bodies = self._command_bodies() | self._skill_bodies() if scene.claude_code else {}
 
     def place(self, number: int) -> Place:
@@ -101,7 +109,7 @@ class PromptReader:
             source = Source(type=SourceType.COMPACTION, name="summary")
             return _whole(source, "body", "compaction.summary")
         if text.startswith(_COMPACT) and self._is_compaction(number, text):
-            return _whole(framework("compaction request"), "instructions", "compaction.request")
+            return _whole(framework("compaction request"), "instructions", COMPACTION)
         if (event := tagged_hook(text, self._scene)) is not None and self._has_prompt():
             tools = {use.name for use in self._answered} if event.endswith("ToolUse") else set()
             name = f"{event}:{tools.pop()}" if len(tools) == 1 else event
@@ -113,7 +121,8 @@ class PromptReader:
         if _INTERRUPTED.match(text):
             return _whole(framework("interruption"), "notice", "interrupted", 0.9)
         if _STOP_HOOK.match(text):
-            return _whole(Source(type=SourceType.HOOK, name="Stop"), "body", "hook.stop", 0.8)
+            event = "Stop" if self._scene.agent is None else "SubagentStop"  # written alike
+            return _whole(Source(type=SourceType.HOOK, name=event), "body", "hook.stop", 0.8)
         if _ENFORCE.match(text):
             return _whole(framework("structured output"), "reminder", "structured-output", 0.9)
         if self._searched and text.strip() == "Tool loaded.":
@@ -126,11 +135,10 @@ class PromptReader:
 
     def _has_prompt(self) -> bool:
         """Tell whether the message says anything besides hooks' outputs: what a person typed, or results."""
-        texts = (self._views[number].words for number in self._texts)
-        return self._prompted or bool(self._answered) or any(tagged_hook(text, self._scene) is None for text in texts)
+        return self._prompted or bool(self._texts) or any(view.text is None for view in self._views)
 
     def _is_compaction(self, number: int, text: str) -> bool:
-        if self._request_class is not None:
+        if self._request_class not in {None, COUNT}:
             return self._request_class == "compaction"
         return number == len(self._views) - 1 and is_compaction_request("user", text)
 
@@ -142,7 +150,7 @@ class PromptReader:
         if self._scene.agent is not None:  # later messages come from the parent too, but people can talk to agents
             given = self._first and number == self._texts[-1]
             if given and self._views[number].words.startswith(SKILL_BASE):  # a skill with a context of its own
-                folder = self._skill_folder(number)
+                folder = skill_folder(self._views[number].words)
                 name = folder.rpartition("/")[2]
                 return _whole(skill_source(name), "body", "skill.fork", 0.9, evidence=folder)
             return _whole(agent_source(self._scene.agent), "prompt", "agent.prompt", 1.0 if given else 0.7)
@@ -169,6 +177,8 @@ class PromptReader:
                 source, body = self._typed_command(found["name"].strip(), following[0])
                 places[number] = _whole(source, "call", "command.call")
                 places[self._texts[order + 1]] = body
+                if body.rule == MCP_PROMPT:
+                    places |= self._further_messages(order + 2, body)
             elif command is not None and text.startswith(_LOCAL):
                 places[number] = _whole(command, "result", "command.output")
             elif text.startswith("<bash-input>") and following and following[0].startswith(_BASH):
@@ -178,12 +188,22 @@ class PromptReader:
                 places[number] = _whole(command, "result", "shell.output")
         return places
 
+    def _further_messages(self, order: int, body: Place) -> dict[int, Place]:
+        """Place what follows the first message of a server's prompt block by block: its other messages."""
+        places: dict[int, Place] = {}
+        for before, number in zip(self._texts[order - 1 :], self._texts[order:], strict=False):
+            text = self._views[number].words
+            if number != before + 1 or _COMMAND.match(text) or _INTERRUPTED.match(text):
+                break
+            places[number] = replace(body, confidence=0.8)  # a prompt typed before any answer would stand here too
+        return places
+
     def _typed_command(self, name: str, body: str) -> tuple[Source, Place]:
         server = known_prompt_server(name, self._scene)
         if server is not None:
-            return server, _whole(server, "prompt", "mcp.prompt", evidence=name)
+            return server, _whole(server, "prompt", MCP_PROMPT, evidence=name)
         if body.startswith(SKILL_BASE):
-            source = skill_source(name)
+            source = skill_source(full_name(name, body, self._scene))
             return source, _whole(source, "body", "skill.command")
         source = command_source(name)
         return source, _whole(source, "body", "command.body")
@@ -194,7 +214,7 @@ class PromptReader:
         waiting = list(self._skills)
         based = [number for number in self._texts if self._views[number].words.startswith(SKILL_BASE)]
         for number in based:
-            folder = self._skill_folder(number)
+            folder = skill_folder(self._views[number].words)
             name = next((name for name in waiting if name.split(":")[-1] == folder.rpartition("/")[2]), None)
             if name is None and waiting:
                 name = waiting[0]
@@ -208,11 +228,6 @@ class PromptReader:
                 if text != "Tool loaded." and not _INTERRUPTED.match(text):
                     places[number] = _whole(skill_source(waiting.pop(0)), "body", "skill.body", 0.8)
         return places
-
-    def _skill_folder(self, number: int) -> str:
-        """Return the folder that a skill's body names in its first line."""
-        first = self._views[number].words[len(SKILL_BASE) :].split("\n", 1)[0]
-        return first.replace("\\", "/").rstrip("/")
 
     def _other_place(self, number: int, view: BlockView) -> Place:
         if view.type in _ATTACHMENTS:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 
+from claudeproxy.attribution.memory import SCOPE
 from claudeproxy.attribution.rules import Rule
 from claudeproxy.model import SourceType
 
@@ -80,11 +81,12 @@ FILES = (
     ),
     Rule(
         id="memory.nested",
-        pattern=_re(r"Contents of (?P<path>[^\n]{1,1000}):\n\n"),
+        pattern=_re(rf"Contents of (?P<path>[^\n]{{1,1000}}?){SCOPE}:\n\n"),
         type=SourceType.MEMORY,
         name="{path}",
         kind="body",
-        rank=0,
+        rank=6,
+        resent=0,
         repeats=True,
         glued=True,
         example="Contents of /p/sub/CLAUDE.md:\n\nNested.",
@@ -103,7 +105,10 @@ FILES = (
     ),
     Rule(
         id="notification",
-        pattern=_re(r"\[SYSTEM NOTIFICATION - NOT USER INPUT\]\n"),
+        pattern=_re(
+            r"(?:\[SYSTEM NOTIFICATION - NOT USER INPUT\]"
+            r"|A background agent completed a task:(?=\n<task-notification>))\n"
+        ),
         type=_F,
         name="task notification",
         kind="notice",

@@ -32,6 +32,19 @@ SESSION = (
         counter_example="# Environment imitation",
     ),
     Rule(
+        id="environment.update",
+        pattern=_re(r"# Environment update\n *- Additional working directories [^\n]*(?:\n *- [^\n]*)*"),
+        type=_F,
+        name="environment",
+        kind="text",
+        rank=1,
+        resent=4,
+        closed=True,
+        repeats=True,
+        example="# Environment update\n - Additional working directories added:\n  - /p/more",
+        counter_example="# Environment updates are nice",
+    ),
+    Rule(
         id="model",
         pattern=_re(r"You are powered by the model named [^\n]+"),
         type=_F,
@@ -135,6 +148,7 @@ SESSION = (
         rank=4,
         resent=8,
         closed=True,
+        repeats=True,
         divide="server_lines",
         layouts="BC",
         example='The following MCP servers are configured but failed to connect:\nbroken (CODE): "Connection closed"',
@@ -143,7 +157,7 @@ SESSION = (
     Rule(
         id="mcp.notice",
         pattern=_re(
-            r"The following MCP servers (?:are still connecting|(?:also )?require authentication|have disconnected)"
+            r"The following MCP servers (?:are still connecting|(?:also )?require authentication)"
             + _PARAGRAPH
             + r"(?:\n\n(?:If the user's request might be served by one|This is ambient context)[^\n]*)?"
         ),
@@ -159,6 +173,26 @@ SESSION = (
         layouts="BC",
         example="The following MCP servers are still connecting:\nslow",
         counter_example="The following MCP servers are nice",
+    ),
+    Rule(  # stands where servers' instructions do, not with the other notices
+        id="mcp.disconnected",
+        pattern=_re(
+            r"The following MCP servers have disconnected"
+            + _PARAGRAPH
+            + r"(?:\n\n(?:If the user's request might be served by one|This is ambient context)[^\n]*)?"
+        ),
+        type=_F,
+        name="MCP availability",
+        glued=True,
+        kind="notice",
+        rank=6,
+        resent=8,
+        closed=True,
+        repeats=True,
+        divide="server_lines",
+        layouts="BC",
+        example="The following MCP servers have disconnected. Their instructions above no longer apply:\nslow",
+        counter_example="The following MCP servers have gone:\nslow",
     ),
     Rule(
         id="agents.listing",
@@ -177,6 +211,23 @@ SESSION = (
         divide="agents",
         example="Available agent types for the Agent tool:\n- planner: plans\n- and more (Tools: *)\n- b: c (Tools: R)",
         counter_example="Available agent types for the Agent tool: none",
+    ),
+    Rule(
+        id="agents.removed",
+        pattern=_re(
+            r"The following agent types are no longer available:(?:\n- [^\n]+)+(?:\n\nThis is ambient context[^\n]*)?"
+        ),
+        type=_F,
+        name="agents listing",
+        glued=True,
+        kind="notice",
+        rank=5,
+        resent=1,
+        closed=True,
+        repeats=True,
+        divide="agent_names",
+        example="The following agent types are no longer available:\n- planner",
+        counter_example="The following agent types are nice:\n- planner",
     ),
     Rule(
         id="agents.listing-open",
@@ -200,6 +251,7 @@ SESSION = (
         kind="instructions",
         rank=6,
         resent=3,
+        repeats=True,
         divide="mcp_instructions",
         example=(
             "# MCP Server Instructions\n\nThe following MCP servers have provided instructions for how to use their "

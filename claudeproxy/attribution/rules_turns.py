@@ -53,11 +53,12 @@ HOOKS = (
     Rule(
         id="hook.prompt",
         pattern=_re(
-            r"(?P<event>UserPromptSubmit|Notification|Stop|SubagentStop|PreCompact|PostCompact|SessionEnd) hook "
+            r"(?P<event>UserPromptSubmit|Notification|Stop|SubagentStop|PreCompact|PostCompact|SessionEnd)"
+            r"(?P<matcher>:[\w-]+)? hook "
             r"(?:success|additional context|stopped continuation|(?:blocking |non-blocking )?error)[^\n:]{0,60}: ?"
         ),
         type=_HOOK,
-        name="{event}",
+        name="{event}{matcher}",
         kind="body",
         rank=9,
         resent=10,
@@ -177,12 +178,25 @@ REMINDERS = (
         counter_example="Attribution for photographs",
     ),
     Rule(
+        id="keyword",
+        pattern=_re(r'The user included the keyword "[^"\n]{1,100}"[^\n]*'),
+        type=_F,
+        name="keyword",
+        kind="reminder",
+        rank=8,
+        closed=True,
+        repeats=True,
+        example='The user included the keyword "example", asking for more of it on this turn.',
+        counter_example="The user included the kitchen sink.",
+    ),
+    Rule(
         id="agent.mention",
         pattern=_re(r'The user has expressed a desire to invoke the agent "(?P<agent>[^"\n]+)"' + _PARAGRAPH),
         type=SourceType.AGENT,
         name="{agent}",
         kind="mention",
-        rank=8,
+        rank=0,
+        repeats=True,
         closed=True,
         example='The user has expressed a desire to invoke the agent "planner". Do so.',
         counter_example="The user has expressed joy.",

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from claudeproxy.attribution.names import Servers
 
 if TYPE_CHECKING:
-    from claudeproxy.model import Source
+    from claudeproxy.model import Source, WholeText
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,6 +27,9 @@ class Scene:
     agent: str | None = None  # the subagent's type when this is a subagent's request
     auxiliary: bool = False  # a side call: its prompt is the client's
     glues: bool = False  # layout A: reminders are appended to tool results
+    plugins: frozenset[str] = frozenset()  # that the request shows to be plugins
+    skill_roots: frozenset[tuple[str, str]] = frozenset()  # plugins whose skills were used, and where those lie
+    skills: frozenset[str] = frozenset()  # names with a colon, in listings and calls
 
 
 class Role(StrEnum):
@@ -55,4 +58,5 @@ class Place:
     turn_tools: frozenset[str] = frozenset()  # names of the tools whose results stand in this message
     turn_paths: frozenset[str] = frozenset()  # and the files that they were called for
     apart: bool = False  # the reminders of this message's hooks stand in blocks of their own, so none is glued
+    known: tuple[WholeText, ...] = ()  # where what is in doubt here stood alone in other requests
     spoken: bool = False  # not Claude Code's: role:system text is the application's own

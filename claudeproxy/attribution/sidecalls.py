@@ -69,6 +69,9 @@ _DIGEST = re.compile(
     r"\n\nRespond with the title for the conversation and nothing else\.\s*\Z",
     re.DOTALL,
 )
+_ADDED = re.compile(
+    r".*\nAdditional Instructions:\n(?P<added>.*?)(?:\n\nREMINDER: Do NOT call any tools\.[^\n]*)?\s*\Z", re.DOTALL
+)
 _SPEAKER = re.compile(r"(?:\A|(?<=\n\n))(?P<speaker>User|Claude): ?")
 _SPEAKERS = {"User": USER, "Claude": _SAID}
 
@@ -84,6 +87,19 @@ def divide_side_call(text: str, claim: Claim) -> list[Span]:
             ]
     digest = _DIGEST.match(text)
     return _divide_digest(text, digest.start("digest"), digest.end("digest"), claim) if digest else []
+
+
+def divide_compaction(text: str, claim: Claim) -> list[Span]:
+    """Return the span of what the client was told to add to its request for a summary.
+
+    It joins the words behind ``/compact`` and those of PreCompact hooks without a mark between them: both are given to
+    the user, whose the request for them is in any case.
+    """
+    found = _ADDED.search(text)
+    if found is None:
+        return []
+    own = replace(claim, source=USER, kind="instructions", rule="compaction.added", confidence=0.7)
+    return [Span(found.start("added"), found.end("added"), own)]
 
 
 def _divide_digest(text: str, start: int, end: int, claim: Claim) -> list[Span]:

@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import hashlib
 import re
-from dataclasses import replace
 from enum import Enum, auto
 from typing import TYPE_CHECKING, TypeAlias
 
+from claudeproxy.attribution.appended import split_tail
 from claudeproxy.attribution.containers import divide_mcp_instructions
 from claudeproxy.attribution.names import UNCLASSIFIED, USER, agent_source, framework
 from claudeproxy.attribution.scene import Place, Role
@@ -21,9 +21,10 @@ from claudeproxy.attribution.spans import Claim, Span, cover
 from claudeproxy.sansio.messages import BILLING_HEADER
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     from claudeproxy.attribution.scene import Scene
+    from claudeproxy.model import WholeText
 
 Fingerprints: TypeAlias = "Mapping[str, frozenset[str]]"
 """Client version -> the first 16 hex digits of the SHA-256 of each framework paragraph (evidence/fingerprints.py)."""
@@ -75,8 +76,8 @@ def is_identity(text: str) -> bool:
     return text.startswith(IDENTITIES) and "\n" not in text.strip() and len(text) < 300
 
 
-def split_system(text: str, scene: Scene, fingerprints: Fingerprints) -> list[Span]:
-    """Return spans that cover one system text."""
+def split_system(text: str, scene: Scene, fingerprints: Fingerprints, known: Sequence[WholeText] = ()) -> list[Span]:
+    """Return spans that cover one system text. `known`: texts in it that stood alone elsewhere (`appended`)."""
     if not scene.claude_code:
         own = Claim(source=USER, kind="instructions", rule="system.application")
         return cover([], 0, len(text), own)
@@ -85,7 +86,7 @@ def split_system(text: str, scene: Scene, fingerprints: Fingerprints) -> list[Sp
     if is_identity(text):
         return cover([], 0, len(text), _framework("identity", "system.identity"))
     git = _git_start(text)
-    spans = _Reader(scene, fingerprints).read(text[:git], appended=_is_appended(text, git, scene.version))
+    spans = _Reader(scene, fingerprints, known).read(text[:git], appended=_is_appended(text, git, scene.version))
     if git < len(text):
         spans.append(Span(git, len(text), _framework("git status", "system.git", "text")))
     return cover(spans, 0, len(text))
@@ -115,8 +116,9 @@ def _framework(name: str, rule: str, kind: str = "instructions", confidence: flo
 class _Reader:
     """Reads one prompt paragraph by paragraph and remembers the part that it is in."""
 
-    def __init__(self, scene: Scene, fingerprints: Fingerprints) -> None:
+    def __init__(self, scene: Scene, fingerprints: Fingerprints, texts: Sequence[WholeText]) -> None:
         self._scene = scene
+        self._texts = texts
         self._known = fingerprints.get(scene.version or "")
         self._anyhow = self._known if self._known is not None else frozenset().union(*fingerprints.values())
         self._part = "system prompt"
@@ -127,7 +129,7 @@ class _Reader:
         :param appended: the user's own text stands at the end.
         """
         found = list(_paragraphs(text))
-        judged = [self._judge(paragraph) for _start, _end, paragraph in found]
+        judged = _confirmed([self._judge(paragraph) for _start, _end, paragraph in found])
         spans: list[Span] = []
         number = 0
         while number < len(found):
@@ -136,7 +138,11 @@ class _Reader:
                 stop = _container_end(judged, number)
                 end = found[stop - 1][1]
                 entries = self._container(text, start, end, judged[number])
-                spans += self._without_tail(text, entries) if appended and stop == len(found) else entries
+                if appended and stop == len(found):
+                    last = entries[-1].start
+                    inside = [(last + low, last + high) for low, high, _ in _paragraphs(text[last:end])]
+                    entries = split_tail(text, entries, inside, self._foreign(), self._scene, self._texts)
+                spans += entries
                 number = stop
             else:
                 spans.append(Span(start, end, self._claim(paragraph, judged, number, spans)))
@@ -190,21 +196,6 @@ class _Reader:
         self._enter(paragraph)
         return _framework(self._part, "system.heading", confidence=0.9)
 
-    def _without_tail(self, text: str, entries: list[Span]) -> list[Span]:
-        """Give the end of a container to the user, whose appended text follows it without any mark.
-
-        The first paragraph is certainly the container's and the last the user's. Where one ends and the other begins
-        is written nowhere in the request, so what lies between them is left unclassified.
-        """
-        *first, last = entries
-        parts = [(last.start + low, last.start + high) for low, high, _ in _paragraphs(text[last.start : last.end])]
-        if len(parts) < 2:
-            return entries
-        undecided = Claim(source=UNCLASSIFIED, kind="instructions", rule="system.undecided", confidence=0.5)
-        own = replace(last.claim, confidence=0.9)
-        spans = [Span(parts[0][0], parts[0][1], own), Span(parts[1][0], parts[-1][0], undecided)]
-        return [*first, *spans[: len(parts) - 1], Span(*parts[-1], self._foreign())]
-
     def _enter(self, paragraph: str) -> None:
         heading = _HEADING.match(paragraph)
         if heading is not None:
@@ -221,6 +212,15 @@ class _Reader:
         if self._known is None:
             return Claim(source=UNCLASSIFIED, kind="instructions", rule="system.unknown-version", confidence=0.5)
         return Claim(source=USER, kind="instructions", rule="system.custom", confidence=0.95)
+
+
+def _confirmed(judged: list[_Verdict]) -> list[_Verdict]:
+    """Take a heading of servers' instructions for an ordinary one where the client's introduction does not follow."""
+    followed = zip(judged, [*judged[1:], None], strict=False)
+    return [
+        _Verdict.HEADING if verdict is _Verdict.SERVERS and after is not _Verdict.INTRODUCTION else verdict
+        for verdict, after in followed
+    ]
 
 
 def _container_end(judged: list[_Verdict], number: int) -> int:

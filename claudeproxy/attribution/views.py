@@ -11,11 +11,12 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from claudeproxy.attribution.plugins import listed_plugins, listed_skills
 from claudeproxy.sansio.jsonspans import JSONSpanError, Member, object_members
 from claudeproxy.sansio.jsonstrings import JSONString, decode_string
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
 REMINDER_OPEN = "<system-reminder>"
 REMINDER_CLOSE = "</system-reminder>"
@@ -25,8 +26,13 @@ MAX_NAME = 400  # longer names and paths than this are not believed
 _RESOURCE_TOOLS = frozenset({"ListMcpResourcesTool", "ReadMcpResourceTool", "ReadMcpResourceDirTool"})
 # Calls of the API's code execution are named by what runs, its definition by the tool: one source.
 _PARTS = {"bash_code_execution": "code_execution", "text_editor_code_execution": "code_execution"}
+_LISTERS = frozenset({"Agent", "Skill", "SlashCommand", "Task"})
 _MCP_LINE = re.compile(r"^(mcp__[^\s(]+)(?: \(\d+\))?$", re.MULTILINE)
 _HEADING = re.compile(r"^## ([^\n]{1,200})$", re.MULTILINE)
+_SERVER_NOTICE = re.compile(
+    r"^The following MCP servers (?:are|(?:also )?require|have disconnected)[^\n]*\n((?:[^\n]+(?:\n|\Z))+)",
+    re.MULTILINE,
+)
 _CWD = re.compile(
     r"(?:# Environment\nYou have been invoked in the following environment:[^\n]*\n\s*- Primary working directory: "
     r"|<env>\nWorking directory: )([^\n]{1,4000})"
@@ -68,8 +74,10 @@ class BlockView:
     answers: str | None = None  # tool_use_id of a result
     tool_name: str | None = None  # of a tool's definition
     tool_names: tuple[str, ...] = ()  # MCP tool names that stand on lines of their own in listings
-    headings: tuple[str, ...] = ()  # "## NAME" lines of MCP instructions
+    headings: tuple[str, ...] = ()  # servers as configured: "## NAME" of MCP instructions, lines of notices
     cwd: str | None = None
+    plugins: tuple[str, ...] = ()  # that listings show: of agents, of 2.0's skills
+    skills: tuple[str, ...] = ()  # names with a colon in 2.0's list of skills
 
     @property
     def words(self) -> str:
@@ -97,6 +105,7 @@ def read_block(raw: bytes, digest: bytes) -> BlockView:
         kind = string_member(raw, members, "type") or ""
         if kind == "text" and (text := members.get("text")) is not None and raw[text.start] == ord('"'):
             return _text_view(raw, digest, kind, order, decode_string(raw, text.start, text.end))
+        described = _description(raw, members)
         return BlockView(
             raw=raw,
             digest=digest,
@@ -104,8 +113,11 @@ def read_block(raw: bytes, digest: bytes) -> BlockView:
             order=order,
             members=members,
             text=None,
+            plugins=listed_plugins(described),
+            skills=listed_skills(described),
             use=_tool_use(raw, kind, members) if kind.endswith("tool_use") else None,
             answers=string_member(raw, members, "tool_use_id"),
+            headings=_glued_headings(raw) if kind == "tool_result" else (),
             tool_name=string_member(raw, members, "name"),
             tool_names=_changed_tools(raw, members) if kind in {"tool_addition", "tool_removal"} else (),
         )
@@ -122,6 +134,22 @@ def string_member(raw: bytes, members: Mapping[str, Member], key: str) -> str | 
         return decode_string(raw, member.start, member.end).text
     except JSONSpanError:
         return None
+
+
+def _glued_headings(raw: bytes) -> tuple[str, ...]:
+    """Return the servers' headings in a result: layout A glues instructions to it. Whose they are is judged later."""
+    found = raw.find(b"# MCP Server Instructions\\n")
+    parts = raw[found:].split(b"\\n") if found >= 0 else []
+    names = (part.removeprefix(b"## ") for part in parts if part.startswith(b"## ") and b'"' not in part)
+    return tuple(name.decode("utf-8", "replace") for name in names if len(name) <= MAX_NAME)
+
+
+def _description(raw: bytes, members: Mapping[str, Member]) -> str:
+    """Return the description of one of the client's own tools that list what there is."""
+    member = members.get("description")
+    if member is None or raw[member.start] != ord('"') or string_member(raw, members, "name") not in _LISTERS:
+        return ""
+    return decode_string(raw, member.start, member.end).text
 
 
 def tool_change(raw: bytes, members: Mapping[str, Member]) -> ToolChange | None:
@@ -163,9 +191,18 @@ def _text_view(raw: bytes, digest: bytes, kind: str, order: tuple[Member, ...], 
         members={member.key: member for member in order},
         text=text,
         tool_names=tuple(_MCP_LINE.findall(words)) if listing else (),
-        headings=tuple(_HEADING.findall(words)) if instructions else (),
+        headings=(*(_HEADING.findall(words) if instructions else ()), *_noticed_servers(words)),
         cwd=cwd[1].strip() if cwd else None,
+        plugins=listed_plugins(words),
     )
+
+
+def _noticed_servers(words: str) -> Iterator[str]:
+    """Yield the servers that a notice about connections lists, one a line, each perhaps with a code and a reason."""
+    if "The following MCP servers " in words:
+        for notice in _SERVER_NOTICE.finditer(words):
+            for line in notice[1].splitlines():
+                yield re.split(r": |:\Z| \(", line.removeprefix("- ").strip(), maxsplit=1)[0]
 
 
 def _tool_use(raw: bytes, kind: str, members: Mapping[str, Member]) -> ToolUse | None:

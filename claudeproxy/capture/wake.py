@@ -11,6 +11,10 @@ import select
 import sys
 import time
 from contextlib import suppress
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 def notify(descriptor: int) -> None:
@@ -56,3 +60,18 @@ class WakePipe:
         """Close both ends."""
         os.close(self.write_end)
         os.close(self.read_end)
+
+
+def input_ended() -> Callable[[], bool]:  # pragma: no cover (run on Windows)
+    """Whether standard input has ended, on Windows: select() cannot tell there, so a thread waits for it."""
+    import threading  # noqa: TID251 - see above
+
+    ended = threading.Event()
+
+    def drain() -> None:
+        while os.read(0, 4096):
+            pass
+        ended.set()
+
+    threading.Thread(target=drain, daemon=True).start()
+    return ended.is_set

@@ -5,6 +5,7 @@ Apart from the keys so that those can be read as a list.
 
 from __future__ import annotations
 
+from decimal import Decimal
 from pathlib import Path
 from typing import Annotated
 
@@ -13,8 +14,10 @@ from pydantic import BeforeValidator, SecretStr
 from claudeproxy.config.values import (
     check_host,
     check_ip,
+    check_price,
     check_url,
     parse_address,
+    parse_dollars,
     parse_list,
     parse_mapping,
     parse_size,
@@ -30,13 +33,18 @@ def _hosts(value: object) -> object:
     return [check_host(str(item)) for item in items] if isinstance(items, list | tuple) else items
 
 
-def _texts(value: object) -> object:
-    return parse_list(value) if isinstance(value, str) else value
-
-
 def _addresses(value: object) -> object:
     pairs = parse_mapping(value) if isinstance(value, str) else value
     return {check_host(str(k)): check_ip(str(v)) for k, v in pairs.items()} if isinstance(pairs, dict) else pairs
+
+
+def _prices(value: object) -> object:
+    items = parse_list(value) if isinstance(value, str) else value
+    return [check_price(item) for item in items] if isinstance(items, list | tuple) else items
+
+
+def _dollars(value: object) -> object:
+    return value if value is None or isinstance(value, bool) else parse_dollars(value)
 
 
 def _address(value: object) -> object:
@@ -68,12 +76,13 @@ def _paths(value: object) -> object:
 
 
 Size = Annotated[int, BeforeValidator(_size)]
+Dollars = Annotated[Decimal, BeforeValidator(_dollars)]
 Hosts = Annotated[tuple[str, ...], BeforeValidator(_hosts)]
 AddressText = Annotated[str, BeforeValidator(_address)]
 FilePath = Annotated[Path, BeforeValidator(_path)]
 FilePaths = Annotated[tuple[Path, ...], BeforeValidator(_paths)]
-Texts = Annotated[tuple[str, ...], BeforeValidator(_texts)]
 AddressMap = Annotated[dict[str, str], BeforeValidator(_addresses)]
+Prices = Annotated[tuple[dict[str, str], ...], BeforeValidator(_prices)]
 UpstreamURL = Annotated[str, BeforeValidator(_upstream_url)]
 ProxyURL = Annotated[SecretStr, BeforeValidator(_proxy_url)]
 UserAndPassword = Annotated[SecretStr, BeforeValidator(_user_and_password)]

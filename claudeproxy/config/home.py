@@ -72,6 +72,16 @@ class Home:
         return self.path / "serve.json"
 
     @property
+    def pause_file(self) -> Path:
+        """Exists while capture is paused (or was, until a time that has passed)."""
+        return self.path / "paused"
+
+    @property
+    def excluded_sessions(self) -> Path:
+        """Hashes of sessions that are not recorded (`exclude_projects`), 0600; made with the first of them."""
+        return self.path / "excluded-sessions"
+
+    @property
     def log_file(self) -> Path:
         """The log of the proxy that ``claudeproxy run`` starts: the terminal belongs to the command that it runs."""
         return self.path / "run.log"

@@ -15,12 +15,13 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from claudeproxy.config.fields import (
     AddressMap,
     AddressText,
+    Dollars,
     FilePath,
     FilePaths,
     Hosts,
+    Prices,
     ProxyURL,
     Size,
-    Texts,
     UpstreamURL,
     UserAndPassword,
 )
@@ -64,9 +65,7 @@ class ClaudeProxyConfig(BaseSettings):
         "beyond it api_token is required.",
     )
     api_token: SecretStr | None = Field(
-        None,
-        min_length=16,
-        description="Bearer token of the REST API. None: on loopback, Host and Origin checks suffice.",
+        None, min_length=16, description="Bearer token of the REST API. None: on loopback, Host and Origin are checked."
     )
     accepted_hosts: Hosts = Field(
         (),
@@ -81,10 +80,9 @@ class ClaudeProxyConfig(BaseSettings):
         description="true: keep bodies of telemetry, settings and other paths beside /v1/ too. "
         "Off: they are not context, and may tell more about a person than is wanted. Authentication is never kept.",
     )
-    exclude_projects: Texts = Field(
+    exclude_projects: FilePaths = Field(
         (),
-        description="Directories whose conversations are not to be recorded. "
-        "Accepted, and not applied yet: everything is.",
+        description="Directories whose sessions, and those of directories below them, are not stored at all.",
     )
     rules_files: FilePaths = Field(
         (), description="Your own attribution rules: YAML files or directories of them, after rules.yaml in home."
@@ -122,17 +120,24 @@ class ClaudeProxyConfig(BaseSettings):
     ca_key_path: FilePath = Field(
         default_factory=lambda data: data["home"] / "ca.key", description="The CA's key, 0600. Default: in home."
     )
+    prices: Prices = Field((), description="Your own prices, before all lists: see docs/reference/tokens-and-money.md.")
+    calibrate: bool = Field(
+        False, description="true: for each new model and set of tools, one count_tokens call with the caller's own key."
+    )
+    alert_session_cost: Dollars | None = Field(
+        None, description="US dollars. A session that passes them, or a multiple, is logged and in health. None: never."
+    )
     retention_days: int | None = Field(
         30,
         ge=1,
-        description="Days that captures are to be kept. 30: a month back answers most questions. "
-        "Accepted, and not applied yet: nothing is deleted.",
+        description="Days that captures are kept; applied once a day. 30: a month back answers most questions. "
+        "Sums for each source and day stay. null: for ever.",
     )
     max_database_size: Size | None = Field(
         2 << 30,
         ge=16 << 20,
-        description="Size beyond which the oldest captures are to go. 2GiB: a year of heavy use, "
-        "at 1 MB a long conversation. Accepted, and not applied yet: nothing is deleted.",
+        description="Size beyond which the oldest captures go, once a day. 2GiB: a year of heavy use, "
+        "at 1 MB a long conversation. null: no limit.",
     )
     max_body_bytes: Size = Field(
         64 << 20,
@@ -153,14 +158,10 @@ class ClaudeProxyConfig(BaseSettings):
         description="Largest head of a request or response. 64KiB: four times what servers take; beyond it 431.",
     )
     max_connections: int = Field(
-        1000,
-        ge=1,
-        description="Clients at a time; further ones wait. Two file descriptors each, and systems give 1,024 upwards.",
+        1000, ge=1, description="Clients at a time; further ones wait. Two file descriptors each; systems give 1,024."
     )
     connect_timeout: float = Field(
-        10.0,
-        gt=0,
-        description="Seconds for name, TCP and TLS to the upstream. 10: clients give up after about as long.",
+        10.0, gt=0, description="Seconds for name, TCP and TLS to the upstream. 10: clients give up after as long."
     )
     handshake_timeout: float = Field(
         15.0, gt=0, description="Seconds a client has for its TLS handshake. 15: a busy machine starts clients slowly."
@@ -290,7 +291,7 @@ class ClaudeProxyConfig(BaseSettings):
         if isinstance(value, SecretStr):
             return mask_url(value.get_secret_value()) if key == "upstream_proxy" else "****"
         if isinstance(value, tuple):
-            return [str(item) for item in value]
+            return [item if isinstance(item, dict) else str(item) for item in value]
         return str(value) if isinstance(value, Path) else value
 
 

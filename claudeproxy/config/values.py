@@ -9,6 +9,8 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass
+from datetime import date
+from decimal import Decimal
 from ipaddress import ip_address
 from typing import Final
 from urllib.parse import urlsplit
@@ -16,6 +18,9 @@ from urllib.parse import urlsplit
 _UNITS: Final = {"": 1, "b": 1, "k": 1000, "m": 1000**2, "g": 1000**3, "t": 1000**4}
 _BINARY: Final = {"ki": 1 << 10, "mi": 1 << 20, "gi": 1 << 30, "ti": 1 << 40}
 _SIZE: Final = re.compile(r"(\d+(?:\.\d+)?)\s*(?:([kmgt]i?)b?|b)?", re.IGNORECASE)
+_PRICE: Final = re.compile(r"\d{1,9}(?:\.\d{1,12})?")
+# What a price may be for: US dollars a million tokens, and a thousand requests for the last two.
+PRICE_CLASSES: Final = ("uncached", "write_5m", "write_1h", "read", "output", "web_search", "web_fetch")
 _HOST: Final = re.compile(r"(?!-)[a-z0-9_-]{1,63}(?:\.[a-z0-9_-]{1,63})*", re.IGNORECASE)
 
 
@@ -146,6 +151,38 @@ def check_url(text: str, *, credentials: bool) -> str:
     if credentials and parts.path not in {"", "/"}:
         raise ValueError("a proxy has no path: write http://HOST:PORT")
     return text.rstrip("/")
+
+
+def parse_dollars(value: object) -> Decimal:
+    """An amount of US dollars above 0, exactly: ``5``, ``2.50``."""
+    text = str(value).strip().removeprefix("$")
+    if not _PRICE.fullmatch(text) or not Decimal(text):
+        raise ValueError(f"{value!r} is not an amount: write US dollars, such as 5 or 2.50")
+    return Decimal(text)
+
+
+def check_price(entry: object) -> dict[str, str]:
+    """One table of prices: whose, how much for what, and on which days. All values as text."""
+    if not isinstance(entry, dict):
+        raise ValueError(  # noqa: TRY004 - what pydantic takes for a value that cannot be used
+            "write each as a table: models: claude-opus-*, uncached: 4.50, output: 22.50"
+        )
+    known = ("models", "since", "until", *PRICE_CLASSES)
+    for key, value in entry.items():
+        if key not in known:
+            raise ValueError(f"unknown key {key!r} in a table of prices; known are {', '.join(known)}")
+        if key in PRICE_CLASSES and not _PRICE.fullmatch(str(value)):
+            raise ValueError(f"{key} cannot be {value!r}: write US dollars, such as 4.50")
+        if key in ("since", "until"):
+            try:
+                date.fromisoformat(str(value))
+            except ValueError:
+                raise ValueError(f"{key} cannot be {value!r}: write a day, such as 2026-07-01") from None
+    if not isinstance(entry.get("models"), str) or not entry["models"]:
+        raise ValueError("a table of prices needs `models`: a name, or a pattern such as claude-opus-*")
+    if not any(key in PRICE_CLASSES for key in entry):
+        raise ValueError(f"a table of prices needs a price: {', '.join(PRICE_CLASSES)}")
+    return {key: str(value) for key, value in entry.items()}
 
 
 def mask_url(text: str) -> str:

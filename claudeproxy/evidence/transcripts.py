@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import TYPE_CHECKING
 
-from claudeproxy.model import Source, SourceType
+from claudeproxy.model import Source, SourceType, WholeText, result_owner
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -41,6 +41,7 @@ _NAMED = {  # type of attachment -> type of source, the member that names it
 @dataclass
 class _Session:
     items: dict[bytes, Source] = field(default_factory=dict)
+    outputs: dict[str, WholeText] = field(default_factory=dict)  # of tools, by owner: those that imitate reminders
     offsets: dict[Path, int] = field(default_factory=dict)  # up to where each file was read
 
 
@@ -58,14 +59,27 @@ class Transcripts:
         """Return the source of a text that this session's client says it injected; None when it does not say so."""
         if not _SESSION.match(session_id):
             return None
-        session = self._sessions.setdefault(session_id, _Session())
-        self._sessions.move_to_end(session_id)
-        while len(self._sessions) > MAX_SESSIONS:
-            self._sessions.popitem(last=False)
+        session = self._session(session_id)
         key = _key(text)
         if key not in session.items:
             self._read_on(session_id, session)
         return session.items.get(key)
+
+    def whole_texts(self, session_id: str, owner: str) -> list[WholeText]:
+        """Return what a tool really answered, when that holds a reminder's tag; `owner` as of `model.result_owner`."""
+        if not _SESSION.match(session_id):
+            return []
+        session = self._session(session_id)
+        if owner not in session.outputs:
+            self._read_on(session_id, session)
+        return [session.outputs[owner]] if owner in session.outputs else []
+
+    def _session(self, session_id: str) -> _Session:
+        session = self._sessions.setdefault(session_id, _Session())
+        self._sessions.move_to_end(session_id)
+        while len(self._sessions) > MAX_SESSIONS:
+            self._sessions.popitem(last=False)
+        return session
 
     def _read_on(self, session_id: str, session: _Session) -> None:
         """Read what was written since the last look."""
@@ -78,6 +92,9 @@ class Transcripts:
                 for key, source in _items(line):
                     if len(session.items) < MAX_ITEMS:
                         session.items[key] = source
+                for output in _outputs(line):
+                    if len(session.outputs) < MAX_ITEMS:
+                        session.outputs[output.owner] = output
 
 
 def _new_lines(path: Path, offsets: dict[Path, int]) -> Iterator[bytes]:
@@ -112,6 +129,24 @@ def _items(line: bytes) -> Iterator[tuple[bytes, Source]]:
         text = one.get("content") if isinstance(one, dict) else None
         if source is not None and isinstance(text, str):
             yield _key(text), source
+
+
+def _outputs(line: bytes) -> Iterator[WholeText]:
+    """Yield tools' results as the client got them, before it adds anything to them."""
+    if b'"tool_result"' not in line or b"</system-reminder>" not in line:
+        return
+    try:
+        record: object = json.loads(line)
+    except (ValueError, RecursionError):
+        return
+    message = record.get("message") if isinstance(record, dict) else None
+    content = message.get("content") if isinstance(message, dict) else None
+    for block in content if isinstance(content, list) else ():
+        if not isinstance(block, dict) or block.get("type") != "tool_result":
+            continue
+        call_id, text = block.get("tool_use_id"), block.get("content")
+        if isinstance(call_id, str) and len(call_id) <= MAX_NAME and isinstance(text, str) and text.strip():
+            yield WholeText.of(result_owner(call_id), text)
 
 
 def _source(attachment: object) -> Source | None:

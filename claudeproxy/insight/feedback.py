@@ -35,7 +35,8 @@ _SCALE = 1_000_000  # ratings are kept in millionths
 _LIST = "SELECT * FROM quality_feedback WHERE {} ORDER BY submitted_at DESC, n DESC LIMIT :limit OFFSET :offset"
 _AFFECTED = """
 SELECT m.source_name, m.average_rating FROM context_source_metrics m WHERE (m.source_type, m.source_name) IN (
-  SELECT o.type, ifnull(o.name, o.type) FROM request_sources s JOIN sources o ON o.id = s.source WHERE s.request = ?)
+  SELECT o.type, ifnull(o.name, o.type) FROM request_sources s JOIN sources o ON o.id = s.source
+  WHERE s.request = ? AND NOT s.output)
 ORDER BY m.source_name, m.source_type
 """
 

@@ -61,6 +61,12 @@ _SUMMARY_DAYS = (
     f"SELECT {', '.join(f'ifnull(sum({name}), 0)' for name in TOTALS)} FROM request_days"  # noqa: S608
     f" WHERE day * {DAY} >= :since AND day * {DAY} < :until"
 )
+_CACHE = """
+SELECT ifnull(sum(p.cache_read_input_tokens), 0), ifnull(sum(ifnull(p.input_tokens, 0)
+  + ifnull(p.cache_creation_input_tokens, 0) + ifnull(p.cache_read_input_tokens, 0)), 0)
+FROM requests q JOIN responses p ON p.request = q.n
+WHERE q.request_initiated >= :since AND q.request_initiated < :until
+"""
 _COST = f"SELECT sum(total_cost), sum(priced_count) FROM ({_PARTS})"  # noqa: S608
 
 # An hour's number to a bucket's, and a bucket's to its first instant. The epoch was a Thursday: weeks are shifted by
@@ -94,6 +100,7 @@ class SourceMetrics:
             live = connection.execute(_SUMMARY, bounds).fetchone()
             days = connection.execute(_SUMMARY_DAYS, bounds).fetchone()
             cost, priced = connection.execute(_COST, bounds).fetchone()
+            cached, billed = connection.execute(_CACHE, bounds).fetchone()
             ends = connection.execute(
                 "SELECT (SELECT min(request_initiated) FROM requests"
                 "  WHERE request_initiated >= :since AND request_initiated < :until),"
@@ -111,6 +118,7 @@ class SourceMetrics:
             feedback_count=total["feedback_count"],
             average_rating=_average(total["rating_sum"] / _MILLION, total["feedback_count"]),
             total_cost=cost if priced else None,
+            cache_share=_average(cached, billed),
             oldest_capture=ends[0],
             newest_capture=ends[1],
         )

@@ -137,5 +137,6 @@ class MetricsSummary:
     feedback_count: int
     average_rating: float
     total_cost: int | None  # pico-dollars, of the context
+    cache_share: float  # of the billed prompt tokens, those read from the API's cache; of captures that are there
     oldest_capture: int | None
     newest_capture: int | None

@@ -1,7 +1,7 @@
 """The values that travel between the packages: frozen, slotted, keyword-only, and nothing but data.
 
 Apart so that `proxy`, `capture`, `store` and `attribution` can hand each other facts without importing each other.
-Nothing here reads a clock, a file or a socket. Three files, one for each seam:
+Nothing here reads a clock, a file or a socket. Four files, one for each seam:
 
 ``wire``
     proxy -> capture: what the relay tells of an exchange while it happens
@@ -9,10 +9,13 @@ Nothing here reads a clock, a file or a socket. Three files, one for each seam:
     capture -> store: an exchange as the journal tells it
 ``context``
     attribution -> store, api, cli: whose every piece of the context is
+``account``
+    accounting -> store: what every piece of it cost
 """
 
 from __future__ import annotations
 
+from claudeproxy.model.account import Account, LedgerChange, OutputPart, PricedBill, Rates
 from claudeproxy.model.context import (
     Accuracy,
     AgentCall,
@@ -23,6 +26,10 @@ from claudeproxy.model.context import (
     Segment,
     Source,
     SourceType,
+    WholeText,
+    result_owner,
+    server_owner,
+    text_owner,
 )
 from claudeproxy.model.record import Answer, BodyKept, Instants, RecordedBody, RecordedExchange, RecordedResponse, Usage
 from claudeproxy.model.wire import (
@@ -39,6 +46,7 @@ from claudeproxy.model.wire import (
 )
 
 __all__ = [
+    "Account",
     "Accuracy",
     "AgentCall",
     "Answer",
@@ -52,7 +60,11 @@ __all__ = [
     "ExchangeTap",
     "Identity",
     "Instants",
+    "LedgerChange",
     "Origin",
+    "OutputPart",
+    "PricedBill",
+    "Rates",
     "RawHeaders",
     "RecordedBody",
     "RecordedExchange",
@@ -65,4 +77,8 @@ __all__ = [
     "State",
     "Tap",
     "Usage",
+    "WholeText",
+    "result_owner",
+    "server_owner",
+    "text_owner",
 ]

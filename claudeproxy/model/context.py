@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from hashlib import sha256
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
@@ -80,6 +81,53 @@ class Segment:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class WholeText:
+    """A text that is its owner's from the first to the last character, as some request showed it: length and hash.
+
+    Where another request has it glued to somebody else's text, this tells where the one ends and the other begins.
+    """
+
+    owner: str  # `text_owner` of a source, or `result_owner` of a tool call
+    length: int  # code points, line breaks at the end left out
+    sha256: bytes  # of the same, as UTF-8
+
+    @classmethod
+    def of(cls, owner: str, text: str) -> WholeText:
+        """Take down a text."""
+        words = text.rstrip("\n")
+        return cls(owner=owner, length=len(words), sha256=_digest(words))
+
+    def begins(self, text: str) -> bool:
+        """Tell whether a text begins with this one, and the next line goes on with something else."""
+        return text[self.length : self.length + 1] in {"", "\n"} and _digest(text[: self.length]) == self.sha256
+
+    def ends(self, text: str) -> bool:
+        """Tell whether a text ends with this one, as a paragraph of its own."""
+        words = text.rstrip("\n")
+        start = len(words) - self.length
+        return start > 1 and words[start - 2 : start] == "\n\n" and _digest(words[start:]) == self.sha256
+
+
+def text_owner(source: Source) -> str:
+    """Return the `WholeText.owner` of what a source brings into system prompts."""
+    return "\x1f".join((source.type, source.name or "", source.plugin or "", source.via or ""))
+
+
+def result_owner(call_id: str) -> str:
+    """Return the `WholeText.owner` of what a tool answered to a call."""
+    return f"result\x1f{call_id}"
+
+
+def server_owner(name: str) -> str:
+    """Return the `WholeText.owner` of a server's own name, which is told where the client spells it."""
+    return f"server\x1f{name}"
+
+
+def _digest(text: str) -> bytes:
+    return sha256(text.encode("utf-8", "surrogatepass")).digest()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class BlockAttribution:
     """The segments of one block, in the order of `RequestLayout.blocks`."""
 
@@ -87,6 +135,8 @@ class BlockAttribution:
     message_index: int  # -1 for tools, system and overhead
     role: str  # "system" for tools, system and overhead
     segments: Sequence[Segment]
+    whole: Sequence[WholeText] = ()  # what this block tells about others
+    undecided: Sequence[str] = ()  # owners of whole texts that would tell more about this block
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,6 +176,13 @@ class Evidence(Protocol):
 
     def injected(self, session_id: str, text: str) -> Source | None:
         """Return the source of a text that this session's client says it injected; None when nobody says so."""
+        ...
+
+    def whole_texts(self, session_id: str | None, owner: str) -> Sequence[WholeText]:
+        """Return what is known of an owner's texts from where they stood alone. Asked where a text is in doubt.
+
+        Of `server_owner` the text is the name itself: any answer says that the client spelled it.
+        """
         ...
 
 

@@ -19,6 +19,7 @@ class EntryMode(StrEnum):
     TLS = "tls"  # TLS straight to us, the host named by SNI (hosts file, redirect)
     REVERSE = "reverse"  # origin-form request: ANTHROPIC_BASE_URL points at us
     ABSOLUTE = "absolute"  # absolute-form request: plain http:// through HTTP_PROXY
+    CALIBRATION = "calibration"  # no client: we asked for a size (`calibrate`, off by default)
 
 
 class State(StrEnum):

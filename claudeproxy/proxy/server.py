@@ -156,7 +156,7 @@ class ProxyServer:
     async def _serve(self, stream: trio.SocketStream, token: object) -> None:
         try:
             await self.handle_connection(stream)
-        except Exception as exc:  # noqa: BLE001  # a bug of ours ends this connection and no other  # a bug of ours ends this connection and no other
+        except Exception as exc:  # noqa: BLE001  # a bug of ours ends this connection and no other
             for leaf in _leaves(exc):
                 # Frames only: an exception's text or a frame's variables could hold a header or a body.
                 frames = "".join(traceback.format_tb(leaf.__traceback__))
@@ -174,9 +174,13 @@ class ProxyServer:
         finally:
             counters.connections -= 1
 
-    async def proxy_request(self, stream: trio.abc.Stream) -> None:
-        """Answer one origin-form or absolute-form request that comes on `stream`, in the clear; closes it."""
-        session = HTTPSession(self._context, stream, stream, Layer(), endpoints_of(stream), only_one=True)
+    async def proxy_request(self, stream: trio.abc.Stream, layer: Layer | None = None) -> None:
+        """Answer one origin-form or absolute-form request that comes on `stream`, in the clear; closes it.
+
+        :param layer: whom it is for, as if that much had been taken off the stream.
+        """
+        layer = layer or Layer()
+        session = HTTPSession(self._context, stream, stream, layer, endpoints_of(stream), only_one=True)
         try:
             await session.serve()
         finally:

@@ -26,23 +26,26 @@ if TYPE_CHECKING:
 HOUR = 3_600_000_000_000  # ns
 DAY = 24 * HOUR
 
-# One row for each request and source name. The weight of a rating is the source's share of the request's context.
+# One row for each request and source name. The weight of a rating is the source's share of the request's context. An
+# attempt that another one follows, or that only counted tokens, adds what it cost and no context (`store.attempts`).
 CONTRIBUTIONS = """
 SELECT q.n AS request, q.request_initiated AS used, o.type AS source_type, ifnull(o.name, o.type) AS source_name,
-  1 AS usage_count, sum(s.tokens) AS total_tokens, ifnull(sum(s.cost), 0) AS total_cost,
+  q.counted AS usage_count, q.counted * sum(s.tokens) AS total_tokens, ifnull(sum(s.cost), 0) AS total_cost,
   max(s.cost IS NOT NULL) AS priced_count, f.rating IS NOT NULL AS feedback_count, ifnull(f.rating, 0) AS rating_sum,
   ifnull(f.rating * f.rating, 0) AS rating_squares,
   iif(f.rating IS NULL, 0, {share}) AS weight_sum, iif(f.rating IS NULL, 0, f.rating * ({share})) AS weighted_ratings
 FROM requests q JOIN request_sources s ON s.request = q.n JOIN sources o ON o.id = s.source
 LEFT JOIN feedback f ON f.request = q.n
 WHERE {{condition}} GROUP BY q.n, o.type, ifnull(o.name, o.type)
+HAVING q.counted OR max(s.cost IS NOT NULL) OR f.rating IS NOT NULL
 """.format(
-    share="1000000 * sum(s.tokens) / max(1, (SELECT sum(t.tokens) FROM request_sources t WHERE t.request = q.n))"
+    share="1000000 * sum(iif(s.output, 0, s.tokens))"
+    " / max(1, (SELECT sum(t.tokens) FROM request_sources t WHERE t.request = q.n AND NOT t.output))"
 )
 
 # What the summary adds up, for requests with their responses and feedback.
 REQUEST_TOTALS = """
-count(*), ifnull(sum(q.total_tokens), 0), ifnull(sum(p.output_tokens), 0), ifnull(sum(p.latency_us), 0),
+count(*), ifnull(sum(q.counted * q.total_tokens), 0), ifnull(sum(p.output_tokens), 0), ifnull(sum(p.latency_us), 0),
 count(p.latency_us), ifnull(sum(p.proxy_latency_us), 0), count(p.proxy_latency_us), count(f.rating),
 ifnull(sum(f.rating), 0)
 FROM requests q LEFT JOIN responses p ON p.request = q.n LEFT JOIN feedback f ON f.request = q.n
@@ -85,10 +88,12 @@ class SourceAggregates:
         used = int(
             self._connection.execute("SELECT request_initiated FROM requests WHERE n = ?", (number,)).fetchone()[0]
         )
-        for key in before.keys() | after.keys():
-            old, new = before.get(key, _NOTHING), after.get(key, _NOTHING)
-            if old != new:
-                self._move(key, used, tuple(b - a for a, b in zip(old, new, strict=True)))
+        moved = {
+            key: tuple(b - a for a, b in zip(before.get(key, _NOTHING), after.get(key, _NOTHING), strict=True))
+            for key in before.keys() | after.keys()
+            if before.get(key) != after.get(key)
+        }
+        self._move(moved, used)
 
     def close(self, numbers: Sequence[int]) -> None:
         """Move the shares of requests that are about to be deleted into the day history."""
@@ -150,20 +155,28 @@ class SourceAggregates:
         rows = self._connection.execute(CONTRIBUTIONS.format(condition="q.n = ?"), (number,)).fetchall()
         return {(row["source_type"], row["source_name"]): tuple(row)[4:] for row in rows}
 
-    def _move(self, key: _SourceKey, used: int, measured: _Measured) -> None:
-        metric = self._connection.execute(
+    def _move(self, moved: Mapping[_SourceKey, _Measured], used: int) -> None:
+        """Add what each source's numbers changed by, for a request at an instant."""
+        hour = used // HOUR
+        self._connection.executemany(
             f"INSERT INTO context_source_metrics (source_type, source_name, {_NAMES}, last_used, created_at)"  # noqa: S608
             f" VALUES (?, ?, {_MARKS}, ?, ?)"
-            f" ON CONFLICT (source_type, source_name) DO UPDATE SET {_PLUS}, {_EDGES} RETURNING id",
-            (*key, *measured, used, used),
-        ).fetchone()[0]
-        self._connection.execute(
-            f"INSERT INTO source_hours VALUES (?, ?, {_MARKS}) ON CONFLICT (metric, hour) DO UPDATE SET {_PLUS}",  # noqa: S608
-            (metric, used // HOUR, *measured),
+            f" ON CONFLICT (source_type, source_name) DO UPDATE SET {_PLUS}, {_EDGES}",
+            [(*key, *measured, used, used) for key, measured in moved.items()],
         )
-        if measured[0] < 0:  # explained anew, without this source
-            self._take_from_hour(metric, used // HOUR, _NOTHING)
-            self._find_edges(metric)
+        self._connection.executemany(
+            f"INSERT INTO source_hours SELECT id, ?, {_MARKS} FROM context_source_metrics"  # noqa: S608
+            " WHERE source_type = ? AND source_name = ?"
+            f" ON CONFLICT (metric, hour) DO UPDATE SET {_PLUS}",
+            [(hour, *measured, *key) for key, measured in moved.items()],
+        )
+        for key, measured in moved.items():
+            if measured[0] < 0 or measured[3] < 0:  # explained or settled anew, without this source
+                metric = self._connection.execute(
+                    "SELECT id FROM context_source_metrics WHERE source_type = ? AND source_name = ?", key
+                ).fetchone()[0]
+                self._take_from_hour(metric, hour, _NOTHING)
+                self._find_edges(metric)
 
     def _take_from_hour(self, metric: int, hour: int, measured: Sequence[int]) -> None:
         place = (metric, hour)
@@ -171,7 +184,11 @@ class SourceAggregates:
             f"UPDATE source_hours SET {_MINUS} WHERE metric = ? AND hour = ?",  # noqa: S608
             (*measured, *place),
         )
-        self._connection.execute("DELETE FROM source_hours WHERE metric = ? AND hour = ? AND usage_count = 0", place)
+        self._connection.execute(
+            "DELETE FROM source_hours WHERE metric = ? AND hour = ? AND usage_count = 0 AND priced_count = 0"
+            " AND feedback_count = 0",
+            place,
+        )
 
     def _find_edges(self, metric: int) -> None:
         """Find first and last use again: in the first and last hour that have any, and in the days."""
@@ -190,6 +207,7 @@ class SourceAggregates:
                 JOIN sources o ON o.type = m.source_type AND ifnull(o.name, o.type) = m.source_name
                 JOIN requests q ON q.request_initiated >= ?1 AND q.request_initiated < ?2
                 JOIN request_sources s ON s.request = q.n AND s.source = o.id WHERE m.id = ?3
+                AND (q.counted OR s.cost IS NOT NULL OR EXISTS (SELECT 1 FROM feedback f WHERE f.request = q.n))
                 """,
                 (hour * HOUR, (hour + 1) * HOUR, metric),
             ).fetchone()
@@ -201,7 +219,12 @@ class SourceAggregates:
 
 
 def fill_aggregates(connection: sqlite3.Connection) -> None:
-    """Add up what a database of an older version holds (a migration's second half)."""
+    """Add up what a database of an older version holds (a migration's second half).
+
+    One that is older still gets there with a later migration: what is added up has changed since.
+    """
+    if not any(row[1] == "counted" for row in connection.execute("PRAGMA table_info(requests)")):
+        return
     SourceAggregates(connection).rebuild()
 
 

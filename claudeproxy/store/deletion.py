@@ -18,7 +18,7 @@ from claudeproxy.store.aggregates import SourceAggregates
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Callable, Collection, Iterable, Sequence
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
     from claudeproxy.store.search import SearchIndex
 
@@ -29,18 +29,21 @@ class Deleter:
     """Deletes over one connection. The caller holds the transaction.
 
     :param read_answer: gives the message that answered a request, by the request's number.
+    :param unused: what `references` found before: it asks some hundred questions.
     """
 
     def __init__(
-        self, connection: sqlite3.Connection, search: SearchIndex, read_answer: Callable[[int], object]
+        self,
+        connection: sqlite3.Connection,
+        search: SearchIndex,
+        read_answer: Callable[[int], object],
+        unused: Mapping[str, str] | None = None,
     ) -> None:
         self._connection = connection
         self._search = search
         self._read_answer = read_answer
         self._aggregates = SourceAggregates(connection)
-        self._unused = {
-            table: _unused(connection, table) for table in ("nodes", "blocks", "explanations", "loose_segments")
-        }
+        self._unused = references(connection) if unused is None else unused
         self.nodes = 0
         self.blocks = 0
 
@@ -62,10 +65,16 @@ class Deleter:
         self._collect_blocks(row[0] for row in blocks)
         for row in loose:
             self._delete_unused("loose_segments", row[0])
+        self._search.take_out()
         self._others_must_forget()
 
     def collect(self, until: float) -> bool:
         """Collect abandoned nodes until `until` (`time.monotonic`); tell whether there are more."""
+        more = self._collect(until)
+        self._search.take_out()
+        return more
+
+    def _collect(self, until: float) -> bool:
         while True:
             rows = self._connection.execute("SELECT node FROM abandoned_nodes ORDER BY node DESC LIMIT 16").fetchall()
             if not rows:
@@ -124,6 +133,11 @@ class Deleter:
     def _others_must_forget(self) -> None:
         """Whoever remembers ids looks at this count when it begins to write (`StorageSession`)."""
         self._connection.execute("UPDATE deletions SET count = count + 1")
+
+
+def references(connection: sqlite3.Connection) -> Mapping[str, str]:
+    """Return for each table whose rows are shared the condition that nothing refers to row :key."""
+    return {table: _unused(connection, table) for table in ("nodes", "blocks", "explanations", "loose_segments")}
 
 
 def _unused(connection: sqlite3.Connection, table: str) -> str:

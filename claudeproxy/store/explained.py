@@ -11,18 +11,22 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, TypeAlias
 
 from claudeproxy.errors import NotFoundError, StorageError
+from claudeproxy.store.accounts import Accounts
+from claudeproxy.store.attempts import count_attempts
+from claudeproxy.store.changes import note_attributed
 from claudeproxy.store.cutting import cut_body
 from claudeproxy.store.labels import Labels, remember
 from claudeproxy.store.lineage import Lineage
 from claudeproxy.store.places import MASKED
 from claudeproxy.store.text import clean
 from claudeproxy.store.totals import Counted, RequestTotals, text_hash
+from claudeproxy.store.witnesses import OUTDATED, Witnesses
 
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Sequence
 
-    from claudeproxy.model import RequestAttribution, Segment
+    from claudeproxy.model import Account, RequestAttribution, Segment
     from claudeproxy.store.skeleton import PathStep
     from claudeproxy.store.tree import BlockTree
 
@@ -42,12 +46,16 @@ class Explanations:
         self._labels = Labels(connection)
         self._lineage = Lineage(connection, tree)
         self._totals = RequestTotals(connection, self._labels)
+        self._accounts = Accounts(connection, self._labels, self._totals)
+        self._witnesses = Witnesses(connection)
+        self._told: set[str] = set()  # owners of whom the request at hand tells something new
         self._versions: dict[int, int] = {}
 
     def forget(self) -> None:
         """Forget all ids: they may have been rolled back, or deleted by another process."""
         self._labels.forget()
         self._totals.forget()
+        self._accounts.forget()
         self._versions.clear()
 
     def save(
@@ -58,8 +66,13 @@ class Explanations:
         *,
         version: str,
         complete: bool = True,
-    ) -> None:
+        account: Account | None = None,
+    ) -> bool:
         """Store one request's attribution in place of what it had. `complete`: all of its context was seen.
+
+        Without an `account` the numbers of the one that it has hold, or else the sizes in `tokens`.
+
+        Returns whether it makes explanations of others outdated.
 
         :raises NotFoundError: no such request.
         :raises StorageError: `tokens` does not count the segments one by one.
@@ -73,29 +86,46 @@ class Explanations:
             path = self._tree.path(row["node"]) if row["node"] is not None else []
             cuts = self._cuts(row["skeleton"]) if path else {}
         rules = self._labels.rules(version)
-        self._totals.save_loose(row["n"], self._save_nodes(path, cuts, result, tokens, rules))
+        self._told.clear()
+        loose = self._save_nodes(path, cuts, result, tokens, rules)
+        self._totals.save_loose(row["n"], loose)
         self._save_request(row["n"], result, path, rules, complete=complete)
-        self._totals.sum(row["n"])
-        self._totals.settle(row["n"])
-        self._lineage.derive(row["n"], path)
+        if account is not None:
+            self._accounts.save(row["n"], path, account)
+        elif not self._accounts.again(row["n"], path):
+            self._totals.sum(row["n"])
+            self._totals.settle(row["n"])
+        self._derive(row["n"], path)
+        return self._outdate()
 
-    def settle(self, request_id: str) -> None:
-        """Derive again what an explained request's end, or other requests, may have changed.
+    def settle(self, request_id: str, account: Account | None = None) -> None:
+        """Derive again what an explained request's end, or other requests, may have changed; store its `account`.
 
         :raises NotFoundError: no such request.
         """
         row = self._request(request_id)
         if row["rules"]:
-            self._totals.settle(row["n"])
-            self._lineage.derive(row["n"])
+            path = self._tree.path(row["context"]) if row["context"] is not None else []
+            if account is not None:
+                self._accounts.save(row["n"], path, account)
+            elif not row["accounted"]:
+                self._totals.settle(row["n"])
+            self._derive(row["n"], path)
+            note_attributed(self._connection, row["n"])
 
     def _request(self, request_id: str) -> sqlite3.Row:
         row: sqlite3.Row | None = self._connection.execute(
-            "SELECT n, node, skeleton, rules FROM requests WHERE id = ?", (request_id,)
+            "SELECT n, node, skeleton, rules, ifnull(context_node, node) AS context,"
+            " EXISTS (SELECT 1 FROM accounts WHERE request = n) AS accounted FROM requests WHERE id = ?",
+            (request_id,),
         ).fetchone()
         if row is None:
             raise NotFoundError(f"no request {request_id}")
         return row
+
+    def _derive(self, number: int, path: Sequence[PathStep]) -> None:
+        with count_attempts(self._connection, number):
+            self._lineage.derive(number, path)
 
     def _lay(self, context: bytes) -> tuple[list[PathStep], dict[int, Gone]]:
         """Return the path of a rebuilt context, which no request's body spells out."""
@@ -118,27 +148,35 @@ class Explanations:
 
     def _save_nodes(
         self,
-        path: Sequence[PathStep],
+        path: list[PathStep],
         cuts: dict[int, Gone],
         result: RequestAttribution,
         tokens: Sequence[int],
         rules: int,
     ) -> list[Counted]:
-        """Explain the nodes that are not yet explained by these rules; return the segments that have no node."""
+        """Explain the nodes that are not yet explained by these rules; return the segments that have no node.
+
+        `path` knows the explanations afterwards.
+        """
         loose: list[Counted] = []
         at = 0
         aligned = len(path) == len(result.blocks)  # otherwise the body is stored whole, and no node is this request's
         for index, block in enumerate(result.blocks):
-            counts = tokens[at : at + len(block.segments)]
-            at += len(block.segments)
+            place = slice(
+                at, at + len(block.segments)
+            )  # sizes are looked at where they are needed: not of what is known
+            at = place.stop
             step = path[index] if aligned else None
             if step is None or step.place & MASKED:
                 loose += [
                     Counted(segment, count, block.json_path + segment.path, block.message_index, block.role)
-                    for segment, count in zip(block.segments, counts, strict=True)
+                    for segment, count in zip(block.segments, tokens[place], strict=True)
                 ]
             elif step.explanation is None or not self._is_by(step.explanation, rules):
-                self._explain(step, self._rows(block.segments, counts, cuts.get(index)), rules)
+                explanation = self._explain(step, self._rows(block.segments, tokens[place], cuts.get(index)), rules)
+                path[index] = step._replace(explanation=explanation)
+                if block.whole or block.undecided:
+                    self._told |= self._witnesses.save(explanation, block)
         loose += [
             Counted(segment, count, segment.path, -1, "system")
             for segment, count in zip(result.overhead, tokens[at:], strict=True)
@@ -150,6 +188,13 @@ class Explanations:
             row = self._connection.execute("SELECT rules FROM explanations WHERE id = ?", (explanation,)).fetchone()
             remember(self._versions, explanation, int(row[0]))
         return self._versions[explanation] == rules
+
+    def _outdate(self) -> bool:
+        """Have explained again what this request's texts divide better."""
+        found = self._witnesses.outdate(self._told, self._labels.rules(OUTDATED)) if self._told else []
+        for explanation in found:
+            self._versions.pop(explanation, None)
+        return bool(found)
 
     def _rows(self, segments: Sequence[Segment], tokens: Sequence[int], cut: Gone | None) -> list[SegmentRow]:
         return [
@@ -165,8 +210,11 @@ class Explanations:
             for ordinal, (segment, count) in enumerate(zip(segments, tokens, strict=True))
         ]
 
-    def _explain(self, step: PathStep, rows: list[SegmentRow], rules: int) -> None:
-        """Give a node its explanation: that of another node with the same block where it is equal, or a new one."""
+    def _explain(self, step: PathStep, rows: list[SegmentRow], rules: int) -> int:
+        """Give a node its explanation: that of another node with the same block where it is equal, or a new one.
+
+        Sizes do not make a difference: they only say how a block's tokens are divided.
+        """
         explanation = self._equal_explanation(step.block, rows, rules)
         if explanation is None:
             explanation = int(
@@ -184,18 +232,20 @@ class Explanations:
                 " AND NOT EXISTS (SELECT 1 FROM nodes WHERE block = ?2 AND explanation = ?1)",
                 (step.explanation, step.block),
             )
+        return explanation
 
     def _equal_explanation(self, block: int, rows: list[SegmentRow], rules: int) -> int | None:
         candidates = self._connection.execute(
             "SELECT id FROM explanations WHERE block = ? AND rules = ? LIMIT 4", (block, rules)
         ).fetchall()
+        wanted = [(*row[:5], row[6]) for row in rows]
         for (candidate,) in candidates:
             stored = self._connection.execute(
-                'SELECT ordinal, label, start, "end", byte_end, tokens, content_hash FROM segments'
+                'SELECT ordinal, label, start, "end", byte_end, content_hash FROM segments'
                 " WHERE explanation = ? ORDER BY ordinal",
                 (candidate,),
             ).fetchall()
-            if [tuple(row) for row in stored] == rows:
+            if [tuple(row) for row in stored] == wanted:
                 return int(candidate)
         return None
 

@@ -9,6 +9,8 @@ from __future__ import annotations
 import uuid
 from typing import TYPE_CHECKING
 
+from claudeproxy.store.numbers import expand_json
+
 if TYPE_CHECKING:
     import sqlite3
 
@@ -29,3 +31,4 @@ def _attribution_id(request_id: str, ordinal: str) -> str:
 def register_functions(connection: sqlite3.Connection) -> None:
     """Make the functions that the views use known to a connection."""
     connection.create_function("claudeproxy_attribution_id", 2, _attribution_id, deterministic=True)
+    connection.create_function("claudeproxy_numbers", 4, expand_json, deterministic=True)

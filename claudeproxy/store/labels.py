@@ -41,7 +41,7 @@ class Labels:
         key = (segment.source, segment.kind, segment.path, segment.rule, segment.evidence, segment.confidence)
         if (known := self._known.get(key)) is None:
             values = (
-                self._source(segment.source),
+                self.source(segment.source),
                 clean(segment.kind),
                 clean(segment.path),
                 clean(segment.rule),
@@ -62,7 +62,8 @@ class Labels:
             remember(self._known, key, known)
         return known
 
-    def _source(self, source: Source) -> int:
+    def source(self, source: Source) -> int:
+        """Return the number of a source."""
         values = (source.type.value, clean(source.name), clean(source.plugin), clean(source.via), clean(source.label))
         self._connection.execute(
             "INSERT OR IGNORE INTO sources (type, name, plugin, via, label) VALUES (?, ?, ?, ?, ?)", values

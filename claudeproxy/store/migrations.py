@@ -14,7 +14,19 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from claudeproxy.store.aggregates import fill_aggregates
-from claudeproxy.store.schema import captures, feedback, lineage, retention, search
+from claudeproxy.store.quota import fill_quota
+from claudeproxy.store.schema import (
+    accounting,
+    captures,
+    changes,
+    contexts,
+    feedback,
+    lineage,
+    quota,
+    retention,
+    search,
+    witnesses,
+)
 from claudeproxy.store.views import VIEWS
 
 if TYPE_CHECKING:
@@ -35,10 +47,15 @@ class Migration:
 
 MIGRATIONS = (
     Migration(name="m0001_captures", statements=captures.STATEMENTS),
-    Migration(name="m0002_lineage", statements=(*lineage.STATEMENTS, *VIEWS), then=lineage.fill_chains),
+    Migration(name="m0002_lineage", statements=lineage.STATEMENTS, then=lineage.fill_chains),
     Migration(name="m0010_search", statements=search.STATEMENTS),
     Migration(name="m0011_feedback", statements=feedback.STATEMENTS, then=fill_aggregates),
     Migration(name="m0012_retention", statements=retention.STATEMENTS),
+    Migration(name="m0013_contexts", statements=contexts.STATEMENTS, then=contexts.count_segments),
+    Migration(name="m0015_changes", statements=changes.STATEMENTS),
+    Migration(name="m0016_witnesses", statements=witnesses.STATEMENTS),
+    Migration(name="m0020_accounting", statements=(*accounting.STATEMENTS, *VIEWS), then=fill_aggregates),
+    Migration(name="m0025_quota", statements=quota.STATEMENTS, then=fill_quota),
 )
 
 

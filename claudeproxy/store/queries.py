@@ -7,26 +7,25 @@ SQLite flattens into the tables' own indexes. No bodies here.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from claudeproxy.errors import NotFoundError
 from claudeproxy.model import Accuracy, BodyKept, EntryMode, Identity, Instants, Source, SourceType, State
 from claudeproxy.store.headers import parse_pairs
-from claudeproxy.store.search import EVERYWHERE, INTRODUCED
-from claudeproxy.store.totals import ACCURACIES
+from claudeproxy.store.numbers import ACCURACIES
 from claudeproxy.store.usage import usage_from
 from claudeproxy.store.values import CapturedRequest, CapturedResponse, ContextAttribution, Lineage, SourceTotal
-from claudeproxy.store.wording import match_expression
 
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Sequence
 
-    from claudeproxy.store.values import Bodies, RequestFilters
+    from claudeproxy.store.values import Bodies
 
 REQUESTS = """
-SELECT c.*, p.status_code, p.latency_us, p.proxy_latency_us, p.output_tokens AS response_tokens
+SELECT c.*, p.status_code, p.latency_us, p.proxy_latency_us, p.output_tokens AS response_tokens,
+  EXISTS (SELECT 1 FROM feedback f WHERE f.request = c.n) AS has_feedback,
+  (SELECT r.subscription FROM requests r WHERE r.n = c.n) AS subscription
 FROM captured_requests c LEFT JOIN responses p ON p.request = c.n
 """
 RESPONSES = "SELECT * FROM captured_responses"
@@ -34,16 +33,9 @@ ATTRIBUTIONS = "SELECT * FROM context_attributions WHERE request_id = ? ORDER BY
 SOURCES = """
 SELECT o.type, o.name, o.plugin, o.via, s.tokens, s.accuracy, s.cost
 FROM requests q JOIN request_sources s ON s.request = q.n JOIN sources o ON o.id = s.source
-WHERE q.id = ? ORDER BY s.tokens DESC, o.label
+WHERE q.id = ? AND NOT s.output ORDER BY s.tokens DESC, o.label
 """
-SUMMARY = """
-SELECT (SELECT count(*) FROM requests) AS requests, (SELECT count(*) FROM responses) AS responses,
-  (SELECT count(*) FROM requests WHERE state = 'in_flight') AS in_flight,
-  (SELECT count(*) FROM request_bodies b JOIN requests q ON q.n = b.request WHERE q.body_kept = 'whole')
-    AS stored_whole,
-  (SELECT count(*) - 1 FROM blocks) AS blocks, (SELECT count(*) - 1 FROM nodes) AS nodes,
-  (SELECT min(request_initiated) FROM requests) AS oldest, (SELECT max(request_initiated) FROM requests) AS newest
-"""
+OUTPUTS = SOURCES.replace("NOT s.output", "s.output")
 UNDERIVED = """
 SELECT id FROM requests WHERE rules IS NULL
 UNION ALL SELECT id FROM requests WHERE rules > 0 AND rules < :rules
@@ -54,67 +46,11 @@ REQUEST_IDS = (("requests", "id"), ("requests", "correlation_id"))  # what names
 _BEYOND = "\U0010ffff"  # sorts after every id that begins with a prefix
 
 
-@dataclass(frozen=True, slots=True)
-class ListQuery:
-    """The statements behind one page, and behind all that match; all take `parameters`."""
-
-    rows: str
-    count: str
-    numbers: str  # ends with its condition: to be narrowed further
-    parameters: dict[str, object]
-
-
-def list_query(filters: RequestFilters, as_of: int) -> ListQuery:
-    """Return the statements for a page of requests, newest first by instant, then by arrival."""
-    parameters: dict[str, object] = {"as_of": as_of, "limit": filters.limit, "offset": filters.offset}
-    where = ["c.n <= :as_of"]
-
-    def need(condition: str, name: str, value: object) -> None:
-        if value is not None:
-            where.append(condition)
-            parameters[name] = value
-
-    need("c.request_initiated >= :since", "since", filters.since)
-    need("c.request_initiated < :until", "until", filters.until)
-    for column in ("request_class", "method", "model", "state", "session_id", "agent_id"):
-        need(f"c.{column} = :{column}", column, getattr(filters, column))
-    if filters.path is not None and filters.path.endswith("*"):
-        need("substr(c.path, 1, length(:path)) = :path", "path", filters.path[:-1])
-    else:
-        need("c.path = :path", "path", filters.path)
-    need("p.status_code = :status", "status", filters.status)
-    if filters.project is not None:
-        where.append("(c.project = :project OR substr(c.project, -length(:inside)) = :inside)")
-        parameters |= {"project": filters.project, "inside": "/" + filters.project.strip("/")}
-    sources = []
-    if filters.source is not None:
-        sources.append("(label = :source OR name = :source)")
-        parameters["source"] = filters.source
-    if filters.source_type is not None:
-        sources.append("type = :source_type")
-        parameters["source_type"] = filters.source_type
-    if sources:
-        where.append(
-            "c.n IN (SELECT request FROM request_sources WHERE source IN"  # noqa: S608 - conditions are ours
-            f" (SELECT id FROM sources WHERE {' AND '.join(sources)}))"
-        )
-    if filters.q is not None and filters.q.strip():
-        parameters["q"] = match_expression(filters.q)
-        where.append("0" if parameters["q"] is None else EVERYWHERE if filters.everywhere else INTRODUCED)
-    condition = " AND ".join(where)
-    join = "LEFT JOIN responses p ON p.request = c.n" if filters.status is not None else ""
-    numbers = f"SELECT c.n FROM captured_requests c {join} WHERE {condition}"  # noqa: S608
-    page = "ORDER BY c.request_initiated DESC, c.n DESC"
-    limit = "LIMIT :limit OFFSET :offset"
-    rows = f"{REQUESTS} WHERE {condition} {page} {limit}"
-    if " IN (" in condition:  # found by a set, so to be sorted: numbers, not the rows with all their columns
-        rows = f"{REQUESTS} WHERE c.n IN ({numbers} {page} {limit}) {page}"
-    return ListQuery(
-        rows,
-        f"SELECT count(*) FROM captured_requests c {join} WHERE {condition}",  # noqa: S608
-        numbers,
-        parameters,
-    )
+def _accuracy(row: sqlite3.Row) -> Accuracy | None:
+    """Of the total; one that was counted before there were accounts is an estimate, too."""
+    if row["accuracy"] is None:
+        return None if row["total_tokens"] is None else Accuracy.ESTIMATED
+    return Accuracy(row["accuracy"])
 
 
 def find(connection: sqlite3.Connection, wanted: str, columns: Sequence[tuple[str, str]], what: str) -> int:
@@ -203,6 +139,11 @@ def request_from(row: sqlite3.Row, bodies: Bodies) -> CapturedRequest:
         effective=bool(row["effective"]),
         context_complete=bool(row["context_complete"]),
         total_tokens=row["total_tokens"],
+        accuracy=_accuracy(row),
+        expected_error=row["expected_error"],
+        cost=row["cost"],
+        cost_note=row["cost_note"],
+        subscription=bool(row["subscription"]),
         error=row["error"],
         error_kind=row["error_kind"],
         connect_us=row["connect_us"],
@@ -216,6 +157,7 @@ def request_from(row: sqlite3.Row, bodies: Bodies) -> CapturedRequest:
         latency_ms=milliseconds(row["latency_us"]),
         proxy_latency_ms=milliseconds(row["proxy_latency_us"]),
         response_tokens=row["response_tokens"],
+        has_feedback=bool(row["has_feedback"]),
         stored_in=bodies,
     )
 

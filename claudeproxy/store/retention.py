@@ -17,8 +17,9 @@ from typing import TYPE_CHECKING
 
 from claudeproxy.errors import NotFoundError, ValidationError
 from claudeproxy.store.codec import Codec
-from claudeproxy.store.deletion import Deleter
-from claudeproxy.store.queries import REQUEST_IDS, find, list_query
+from claudeproxy.store.deletion import Deleter, references
+from claudeproxy.store.listing import list_query
+from claudeproxy.store.queries import REQUEST_IDS, find
 from claudeproxy.store.search import SearchIndex
 from claudeproxy.store.steps import STEP, Steps
 from claudeproxy.store.tree import BlockTree
@@ -26,7 +27,7 @@ from claudeproxy.store.values import RequestFilters, RetentionReport
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Callable, Collection, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
     from claudeproxy.store.storage import CaptureStorage
 
@@ -57,6 +58,7 @@ class Retention:
         self._storage = storage
         self._steps = Steps(storage, pause)
         self._codec = Codec()
+        self._unused: Mapping[str, str] | None = None
         self._began = time.monotonic()
         self._before = self._steps.file_bytes()
         self._at_once = _MOST_AT_ONCE // 8
@@ -122,6 +124,14 @@ class Retention:
         if not self._read("SELECT 1 FROM requests WHERE n = ? AND state <> 'in_flight'", number):
             raise NotFoundError(f"request {id!r} is still in flight; delete it when it has ended")
         return self._purge([number], dry_run=dry_run)
+
+    def delete_unplaced(self, session_id: str) -> RetentionReport:
+        """Delete what a session sent that names no project, in flight too: that of a session that is not to be kept.
+
+        :raises StorageError: as `expire`.
+        """
+        rows = self._read("SELECT n FROM requests WHERE session_id = ? AND project IS NULL", session_id)
+        return self._purge([row[0] for row in rows], dry_run=not rows)  # nothing to go: nothing to clean up
 
     # --- the parts of a run ---------------------------------------------------------------------------------
 
@@ -214,7 +224,9 @@ class Retention:
         return SearchIndex(connection, BlockTree(connection, self._codec))
 
     def _deleter(self, connection: sqlite3.Connection) -> Deleter:
-        return Deleter(connection, self._search(connection), self._answer)
+        if self._unused is None:
+            self._unused = references(connection)
+        return Deleter(connection, self._search(connection), self._answer, self._unused)
 
     def _answer(self, number: int) -> object:
         return self._storage.response_json(self._read("SELECT id FROM requests WHERE n = ?", number)[0][0])

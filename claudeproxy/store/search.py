@@ -55,6 +55,7 @@ class SearchIndex:
         self._connection = connection
         self._tree = tree
         self._current = False
+        self._gone: list[tuple[int, str]] = []  # documents whose words are still in the index
 
     def add(self, number: int, message: object) -> None:
         """Index what request `number` brought, and its answer. Doing it again changes nothing."""
@@ -84,7 +85,7 @@ class SearchIndex:
         run("UPDATE nodes SET introduced = NULL WHERE introduced IS NOT NULL")
 
     def forget_block(self, block: int) -> None:
-        """Take out a block that is about to be deleted."""
+        """Take out a block that is about to be deleted; its words go with `take_out`."""
         row = self._connection.execute(
             "DELETE FROM search_blocks WHERE block = ? RETURNING document", (block,)
         ).fetchone()
@@ -92,12 +93,25 @@ class SearchIndex:
             self._forget(row[0], lambda: [block_text(self._tree.read_block(block))])
 
     def forget_answer(self, number: int, read: Callable[[], object]) -> None:
-        """Take out the answer of a request that is about to be deleted. `read` gives the message, if it is needed."""
+        """Take out the answer of a request that is about to be deleted. `read` gives the message, if it is needed.
+
+        Its words go with `take_out`.
+        """
         rows = self._connection.execute(
             "DELETE FROM search_answers WHERE request = ? RETURNING document", (number,)
         ).fetchall()
         for row in rows:
             self._forget(row[0], lambda: answer_texts(read()))
+
+    def take_out(self) -> None:
+        """Take the words of forgotten documents out of the index; to be called before the transaction ends.
+
+        All at once and in order: FTS5 writes out what it has gathered whenever a document comes before the last one.
+        """
+        self._connection.executemany(
+            "INSERT INTO search_words (search_words, rowid, text) VALUES ('delete', ?, ?)", sorted(self._gone)
+        )
+        self._gone.clear()
 
     def introduce_again(self, node: int) -> None:
         """Find the earliest request through a node whose first one is gone. Children come before their parents."""
@@ -160,9 +174,7 @@ class SearchIndex:
             return
         for text in texts():
             if _text_hash(text) == row["text_hash"]:
-                self._connection.execute(
-                    "INSERT INTO search_words (search_words, rowid, text) VALUES ('delete', ?, ?)", (document, text)
-                )
+                self._gone.append((document, text))
                 break
         self._connection.execute("DELETE FROM search_documents WHERE id = ?", (document,))
 

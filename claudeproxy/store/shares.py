@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from claudeproxy.errors import StorageError
 from claudeproxy.store.database import open_database
+from claudeproxy.store.session import StorageSession
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -49,14 +50,22 @@ class FrameworkShare:
         return self.unclassified / self.tokens if self.tokens else 0.0
 
 
-def framework_shares(path: Path, *, last: int = LAST) -> list[FrameworkShare]:
+def framework_shares(where: Path | StorageSession, *, last: int = LAST) -> list[FrameworkShare]:
     """Return a share for each client version among the `last` explained requests, the newest version first.
 
+    :param where: a storage, read-only or not, whose connection is used; or the database's path.
     :raises StorageError: the database cannot be opened or read.
     """
-    with closing(open_database(path, read_only=True)) as connection:
+    if isinstance(where, StorageSession):
+        with where.reading() as connection:
+            return _shares(connection, last)
+    with closing(open_database(where, read_only=True)) as connection:
         try:
-            rows = connection.execute(SHARES, (last,)).fetchall()
+            return _shares(connection, last)
         except sqlite3.Error as error:
             raise StorageError(f"the database cannot be read: {error}") from error
+
+
+def _shares(connection: sqlite3.Connection, last: int) -> list[FrameworkShare]:
+    rows = connection.execute(SHARES, (last,)).fetchall()
     return [FrameworkShare(**{name: row[name] for name in row.keys()}) for row in rows]  # noqa: SIM118 - a Row

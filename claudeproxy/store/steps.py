@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 
     from claudeproxy.store.session import StorageSession
 
-STEP = 0.02  # seconds that a step aims at, a fifth of what capture may be kept waiting
+STEP = 0.01  # seconds that a step aims at, a tenth of what capture may be kept waiting: others use the processor too
 _SHORTEST_PAUSE = 0.002
-_CHECKPOINT_WAIT = 50  # ms: while a checkpoint waits for readers, nobody can write
+_CHECKPOINT_WAIT = 20  # ms: while a checkpoint waits for readers, nobody can write
 _CHECKPOINTS = 10  # attempts; a reader's query may take some tenths of a second
 
 

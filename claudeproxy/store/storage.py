@@ -12,7 +12,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from claudeproxy.errors import NotFoundError, ProtocolError, StorageError
-from claudeproxy.store import queries
+from claudeproxy.store import census, listing, queries
 from claudeproxy.store.codec import Codec
 from claudeproxy.store.database import file_size
 from claudeproxy.store.explained import Explanations
@@ -24,13 +24,14 @@ from claudeproxy.store.session import StorageSession
 from claudeproxy.store.threads import ThreadReader
 from claudeproxy.store.values import RequestPage, StorageSummary, parse_json
 from claudeproxy.store.verify import Verifier
+from claudeproxy.store.witnesses import whole_texts
 from claudeproxy.store.wording import VERSION
 from claudeproxy.store.writer import ExchangeWriter
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from claudeproxy.model import AgentCall, RecordedExchange, RequestAttribution
+    from claudeproxy.model import Account, AgentCall, RecordedExchange, RequestAttribution, WholeText
     from claudeproxy.store.threads import ThreadHistory
     from claudeproxy.store.values import (
         CapturedRequest,
@@ -157,9 +158,8 @@ class CaptureStorage(StorageSession):
                 as_of = filters.as_of
                 if as_of is None:
                     as_of = int(self._connection.execute("SELECT ifnull(max(n), 0) FROM requests").fetchone()[0])
-                query = queries.list_query(filters, as_of)
-                rows = self._connection.execute(query.rows, query.parameters).fetchall()
-                total = int(self._connection.execute(query.count, query.parameters).fetchone()[0])
+                query = listing.list_query(filters, as_of)
+                rows, total = listing.listed(self._connection, query)
             finally:
                 self._connection.execute("ROLLBACK")
         return RequestPage(rows=tuple(queries.request_from(row, self) for row in rows), total=total, as_of=as_of)
@@ -184,25 +184,29 @@ class CaptureStorage(StorageSession):
         *,
         rules_version: str,
         complete: bool = True,
-    ) -> None:
-        """Store where a request's context came from. `token_counts` counts ``result.segments()`` one by one.
+        account: Account | None = None,
+    ) -> bool:
+        """Store where a request's context came from. `token_counts` sizes ``result.segments()`` one by one.
 
         A node that these rules have explained in another request keeps its segments. `complete` is false where the
-        request continues a thread that was not seen from its beginning.
+        request continues a thread that was not seen from its beginning. `account` says what everything cost; without
+        one the numbers that the request was settled with hold, or else the sizes are estimates. Returns whether others
+        can be explained better now, by what stood alone in this one: they are among the `underived` again.
 
         :raises NotFoundError: no such request.
         :raises StorageError: the counts do not match, or the database cannot be written.
         """
         with self.writing():
-            self._explanations.save(request_id, result, token_counts, version=rules_version, complete=complete)
+            save = self._explanations.save
+            return save(request_id, result, token_counts, version=rules_version, complete=complete, account=account)
 
-    def settle(self, request_id: str) -> None:
-        """Derive again what the end of an explained request may have changed: its place among others, what was unseen.
+    def settle(self, request_id: str, account: Account | None = None) -> None:
+        """Derive again what the end of an explained request may have changed: its place among others, its numbers.
 
         :raises NotFoundError: no such request.
         """
         with self.writing():
-            self._explanations.settle(request_id)
+            self._explanations.settle(request_id, account)
 
     def thread_history(self, message_id: str) -> ThreadHistory | None:
         """Return what a request stands on that continues this message; None when the message was never seen.
@@ -217,6 +221,11 @@ class CaptureStorage(StorageSession):
         with self.reading():
             return find_agent_call(self._connection, session_id, prompt, before)
 
+    def whole_texts(self, owner: str) -> list[WholeText]:
+        """Return what is known of an owner's texts from where they stood alone (`claudeproxy.model.WholeText`)."""
+        with self.reading():
+            return whole_texts(self._connection, owner)
+
     def attributions(self, request_id: str) -> list[ContextAttribution]:
         """Return every piece of a request's context with its source, in prompt order.
 
@@ -224,9 +233,10 @@ class CaptureStorage(StorageSession):
         """
         return [queries.attribution_from(row) for row in self._all(queries.ATTRIBUTIONS, (request_id,))]
 
-    def sources(self, request_id: str) -> list[SourceTotal]:
-        """Return what each source contributed to a request, the largest first."""
-        return [queries.source_from(row) for row in self._all(queries.SOURCES, (request_id,))]
+    def sources(self, request_id: str, *, output: bool = False) -> list[SourceTotal]:
+        """Return what each source contributed to a request, the largest first; with `output` to what it generated."""
+        statement = queries.OUTPUTS if output else queries.SOURCES
+        return [queries.source_from(row) for row in self._all(statement, (request_id,))]
 
     # --- full text ------------------------------------------------------------------------------------------
 
@@ -259,7 +269,7 @@ class CaptureStorage(StorageSession):
 
     def summary(self) -> StorageSummary:
         """Return how much is stored."""
-        row = self._all(queries.SUMMARY)[0]
+        row = self._all(census.SUMMARY)[0]
         return StorageSummary(
             **{name: row[name] for name in row.keys()},  # noqa: SIM118 - a Row iterates over values
             database_bytes=file_size(self.path),

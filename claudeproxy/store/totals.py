@@ -8,24 +8,22 @@ equal from request to request, so requests share their rows.
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
 from hashlib import sha256
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
-from claudeproxy.model import Accuracy, Segment, Source, SourceType
+from claudeproxy.model import Segment, Source, SourceType
 from claudeproxy.store.aggregates import SourceAggregates
 from claudeproxy.store.labels import Labels, remember
+from claudeproxy.store.numbers import ESTIMATED
 from claudeproxy.store.text import clean
 
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Sequence
 
-ACCURACIES = (Accuracy.EXACT, Accuracy.SHARED, Accuracy.ESTIMATED)  # position: request_sources.accuracy
-
 # Tokens of a request by source, over the segments of its path and its own: one pass, no row per request and segment.
 _SUM = """
-INSERT INTO request_sources (request, source, tokens, accuracy)
+INSERT INTO request_sources (request, source, tokens, accuracy, segments)
 WITH RECURSIVE path (node, parent) AS (
   SELECT id, parent FROM nodes WHERE id = (SELECT ifnull(context_node, node) FROM requests WHERE n = :n) AND id > 0
   UNION ALL SELECT n.id, n.parent FROM path JOIN nodes n ON n.id = path.parent WHERE path.parent > 0),
@@ -33,7 +31,8 @@ counted (label, tokens) AS (
   SELECT s.label, s.tokens FROM path JOIN nodes n ON n.id = path.node JOIN segments s ON s.explanation = n.explanation
   UNION ALL SELECT s.label, s.tokens * m.repeats FROM request_segments m JOIN loose_segments s ON s.id = m.segment
   WHERE m.request = :n)
-SELECT :n, l.source, sum(c.tokens), :accuracy FROM counted c JOIN segment_labels l ON l.id = c.label GROUP BY l.source
+SELECT :n, l.source, sum(c.tokens), :accuracy, count(*)
+FROM counted c JOIN segment_labels l ON l.id = c.label GROUP BY l.source
 """
 
 # The bill of a request whose context was not seen from its beginning.
@@ -45,8 +44,7 @@ FROM requests q JOIN responses p ON p.request = q.n WHERE q.n = ? AND NOT q.cont
 _UNSEEN_ORDINAL = 1_000_000  # behind the request's own segments
 
 
-@dataclass(frozen=True, slots=True)
-class Counted:
+class Counted(NamedTuple):
     """A segment with its tokens and the place that it has outside any node."""
 
     segment: Segment
@@ -71,14 +69,24 @@ class RequestTotals:
 
     def save_loose(self, number: int, segments: Sequence[Counted]) -> None:
         """Store the segments of no node in place of what was there."""
-        self._connection.execute("DELETE FROM request_segments WHERE request = ?", (number,))
-        repeats = Counter(self._loose_segment(one) for one in segments)  # in order of first appearance
+        self._connection.execute(
+            "DELETE FROM request_segments WHERE request = ? AND ordinal BETWEEN 0 AND ?", (number, _UNSEEN_ORDINAL)
+        )
+        alike: dict[tuple[object, ...], tuple[Counted, int]] = {}  # the brackets between hundreds of messages
+        for one in segments:
+            s = one.segment
+            key = (id(s.source), s.kind, s.path, s.rule, s.evidence, s.start, s.end, s.text, s.confidence, one[1:])
+            alike[key] = (one, alike[key][1] + 1 if key in alike else 1)
+        repeats: Counter[int] = Counter()  # in order of first appearance
+        for one, count in alike.values():
+            repeats[self.loose_segment(one)] += count
         self._connection.executemany(
-            "INSERT INTO request_segments VALUES (?, ?, ?, ?)",
+            "INSERT INTO request_segments (request, ordinal, segment, repeats) VALUES (?, ?, ?, ?)",
             [(number, ordinal, segment, count) for ordinal, (segment, count) in enumerate(repeats.items())],
         )
 
-    def _loose_segment(self, one: Counted) -> int:
+    def loose_segment(self, one: Counted) -> int:
+        """Return the number of a segment of no node, found or made."""
         segment = one.segment
         key = (
             self._labels.label(segment),
@@ -111,7 +119,7 @@ class RequestTotals:
         """Add up the request's sources: those of its path, and its own."""
         with self._aggregates.changing(number):
             self._connection.execute("DELETE FROM request_sources WHERE request = ?", (number,))
-            self._connection.execute(_SUM, {"n": number, "accuracy": ACCURACIES.index(Accuracy.ESTIMATED)})
+            self._connection.execute(_SUM, {"n": number, "accuracy": ESTIMATED})
         self._connection.execute(
             "UPDATE requests SET total_tokens ="
             " (SELECT ifnull(sum(tokens), 0) FROM request_sources WHERE request = requests.n) WHERE n = ?",
@@ -131,8 +139,8 @@ class RequestTotals:
         if row["billed"] > seen:
             unseen = Counted(_unseen(row["previous_message_id"]), row["billed"] - seen, "$.thread", -1, "system")
             self._connection.execute(
-                "INSERT INTO request_segments VALUES (?, ?, ?, 1)",
-                (number, _UNSEEN_ORDINAL, self._loose_segment(unseen)),
+                "INSERT INTO request_segments (request, ordinal, segment, repeats) VALUES (?, ?, ?, 1)",
+                (number, _UNSEEN_ORDINAL, self.loose_segment(unseen)),
             )
             self.sum(number)
 

@@ -59,7 +59,12 @@ class CapturedRequest:
     lineage: Lineage
     effective: bool  # it continues a stateful thread: its sources are those of the rebuilt conversation
     context_complete: bool  # False: the thread began before this database saw it
-    total_tokens: int | None  # None until the request was attributed
+    total_tokens: int | None  # of the prompt, as billed; before the answer a prediction; None until it was attributed
+    accuracy: Accuracy | None  # of total_tokens: exact or estimated
+    expected_error: float | None  # relative, of an estimate; None: exact, or nobody knows
+    cost: int | None  # pico-dollars, answer included; None: no bill or price unknown, as cost_note says
+    cost_note: str | None  # why there is no cost, or what changes it in a way that no price list covers
+    subscription: bool  # paid by one: the cost is what the API would have charged
     error: str | None
     error_kind: str | None
     connect_us: int
@@ -73,6 +78,7 @@ class CapturedRequest:
     latency_ms: int | None
     proxy_latency_ms: int | None
     response_tokens: int | None
+    has_feedback: bool
     stored_in: Bodies = field(repr=False, compare=False)
 
     @property
@@ -191,10 +197,10 @@ class RequestFilters:
     """What `query_requests` is asked for; None filters nothing. Times are ns since the epoch.
 
     `source` matches a source's label (``MCP: context7``) or its name. `path` is the URL's path without query; with a
-    ``*`` at its end it is a prefix. `project` is a directory, or the last parts of one. `as_of` comes from the first
-    page: captures that arrived after it are left out, so that paging is stable. `q` is what somebody typed, any text
-    (`wording.match_expression`): found is the request that brought a text with all these words in one block or answer,
-    with `everywhere` each request that carried it.
+    ``*`` at its end it is a prefix. `project` is a directory, or the last parts of one. `over` is pico-dollars that the
+    request cost more than. `as_of` comes from the first page: captures that arrived after it are left out, so that
+    paging is stable. `q` is what somebody typed, any text (`wording.match_expression`): found is the request that
+    brought a text with all these words in one block or answer, with `everywhere` each request that carried it.
     """
 
     since: int | None = None  # inclusive
@@ -210,6 +216,7 @@ class RequestFilters:
     session_id: str | None = None
     agent_id: str | None = None
     project: str | None = None
+    over: int | None = None
     q: str | None = None
     everywhere: bool = False
     limit: int = 20

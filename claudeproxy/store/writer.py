@@ -14,10 +14,12 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from claudeproxy.model import BodyKept, State
+from claudeproxy.sansio.quota import pays_by_subscription
 from claudeproxy.store.cutting import cut_body
 from claudeproxy.store.functions import derived_id
 from claudeproxy.store.headers import HeaderFields, header_pairs
 from claudeproxy.store.lineage import save_agent_calls
+from claudeproxy.store.quota import save_quota
 from claudeproxy.store.text import clean
 from claudeproxy.store.tree import BlockTree
 from claudeproxy.store.usage import usage_columns
@@ -150,6 +152,9 @@ class ExchangeWriter:
             "wire_sha256": None if body.sha256 == stored_hash else body.sha256,
             "body_sha256": stored_hash,
             "body_encoding": clean(body.encoding),
+            "subscription": int(
+                pays_by_subscription(exchange.headers, exchange.response.headers if exchange.response else ())
+            ),
         }
 
     # --- the response ---------------------------------------------------------------------------------------
@@ -183,6 +188,13 @@ class ExchangeWriter:
         self._insert("responses", columns)
         self._write_body("response_bodies", number, body.data)
         save_agent_calls(self._connection, number, exchange)
+        save_quota(
+            self._connection,
+            number,
+            response.headers,
+            at=instants.response_received or instants.request_initiated,
+            key_hash=exchange.api_key_hash,
+        )
 
     # --- rows -----------------------------------------------------------------------------------------------
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import subprocess
-import sys
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
 from claudeproxy.errors import AuthorityError
+from claudeproxy_cli.arguments import ask
 from claudeproxy_cli.options import ConfigOption, HomeOption, JsonOption, load_config
 from claudeproxy_cli.render import note, write_json
 
@@ -31,7 +31,7 @@ DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Print the command
 WARN_DAYS: Final = 30
 
 
-@app.command("path")
+@app.command("path", epilog="Example: claudeproxy ca path")
 def path_command(home: HomeOption = None, config: ConfigOption = None) -> None:
     """Print the path of the certificate to trust.
 
@@ -42,7 +42,7 @@ def path_command(home: HomeOption = None, config: ConfigOption = None) -> None:
     print(settings.ca_cert_path)
 
 
-@app.command("show")
+@app.command("show", epilog="Example: claudeproxy ca show --json")
 def show_command(home: HomeOption = None, config: ConfigOption = None, as_json: JsonOption = False) -> None:
     """Show the certificate's facts."""
     settings = load_config(home, config)
@@ -56,7 +56,7 @@ def show_command(home: HomeOption = None, config: ConfigOption = None, as_json: 
         print(f"{name.replace('_', ' ') + ':':<18}{shown}")
 
 
-@app.command("install")
+@app.command("install", epilog="Example: claudeproxy ca install --dry-run")
 def install_command(home: HomeOption = None, config: ConfigOption = None, dry_run: DryRunOption = False) -> None:
     """Make this system trust the certificate.
 
@@ -73,7 +73,7 @@ def install_command(home: HomeOption = None, config: ConfigOption = None, dry_ru
         print("installed; programs that are running keep the certificates they know: start them again")
 
 
-@app.command("uninstall")
+@app.command("uninstall", epilog="Example: claudeproxy ca uninstall --dry-run")
 def uninstall_command(home: HomeOption = None, config: ConfigOption = None, dry_run: DryRunOption = False) -> None:
     """Make this system forget the certificate. The files in the home stay."""
     from claudeproxy_cli import trust
@@ -85,7 +85,7 @@ def uninstall_command(home: HomeOption = None, config: ConfigOption = None, dry_
         print("uninstalled")
 
 
-@app.command("rotate")
+@app.command("rotate", epilog="Example: claudeproxy ca rotate")
 def rotate_command(
     home: HomeOption = None,
     config: ConfigOption = None,
@@ -100,7 +100,7 @@ def rotate_command(
 
     settings = load_config(home, config)
     if not yes:
-        _ask("Clients that trust the present certificate will refuse the new one. Go on? [y/N] ")
+        ask("Clients that trust the present certificate will refuse the new one. Go on? [y/N] ")
     made = rotate(settings.ca_cert_path, settings.ca_key_path, names=settings.intercept_hosts)
     print(f"new certificate: {settings.ca_cert_path} ({colons(made.fingerprint)})")
     print("restart `claudeproxy serve`; where the old one was installed, run `claudeproxy ca install` again")
@@ -149,14 +149,6 @@ def sha1(made: CertificateAuthority) -> str:
 def colons(digest: str) -> str:
     """``AB:CD:...``, as browsers and OpenSSL write fingerprints."""
     return ":".join(digest[i : i + 2] for i in range(0, len(digest), 2)).upper()
-
-
-def _ask(question: str) -> None:
-    """Leave unless the answer is yes. Not typer.confirm, which takes Ctrl-C for a no."""
-    print(question, end="", flush=True)
-    if sys.stdin.readline().strip().lower() not in {"y", "yes"}:
-        note("nothing was changed")
-        raise typer.Exit(1)
 
 
 def _carry_out(plan: Plan | None, certificate: Path, *, dry_run: bool) -> None:

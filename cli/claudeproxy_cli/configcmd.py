@@ -36,7 +36,7 @@ def _root() -> None:
     """The configuration: YAML file, then CLAUDEPROXY_* variables, then flags."""
 
 
-@app.command("show")
+@app.command("show", epilog="Example: claudeproxy config show --explain")
 def show_command(
     home: HomeOption = None,
     config: ConfigOption = None,

@@ -38,7 +38,7 @@ _ANSWER_SECONDS: Final = 30.0  # the mock answers in milliseconds; this is for a
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
 
 
-@app.command()
+@app.command(epilog="Example: claudeproxy demo")
 def command(
     keep: Annotated[bool, typer.Option("--keep", help="Keep the captures, and say how to look at them.")] = False,
     home: HomeOption = None,

@@ -42,7 +42,7 @@ _INDENT: Final = 20
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
 
 
-@app.command()
+@app.command(epilog="Example: claudeproxy doctor")
 def command(
     as_json: JsonOption = False,
     jsonl: JsonlOption = False,
@@ -103,6 +103,7 @@ def run_checks(context: Context) -> Iterator[Check]:
         machine.clock,
         machine.disk,
         machine.database,
+        machine.capture,
         attribution.rules,
         attribution.unclassified,
         proxy.settings,

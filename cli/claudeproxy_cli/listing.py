@@ -9,8 +9,9 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
+from claudeproxy_cli.money import cost_cell, fine_price
 from claudeproxy_cli.options import Format
-from claudeproxy_cli.render import Column, compact, number
+from claudeproxy_cli.render import Column, compact, dollars, number
 from claudeproxy_cli.times import iso, milliseconds, short
 
 if TYPE_CHECKING:
@@ -31,14 +32,14 @@ _STATES: Final = {
 }
 
 
-def open_captures(home: Home) -> CaptureStorage:
+def open_captures(home: Home, *, to_write: bool = False) -> CaptureStorage:
     """The captures, to read. Raises StorageError; NotFoundError with what to do when there are none yet."""
     from claudeproxy.errors import NotFoundError
     from claudeproxy.store.storage import CaptureStorage
 
     if not home.database.exists():
         raise NotFoundError(nothing_yet(home))
-    return CaptureStorage(home.database, read_only=True)
+    return CaptureStorage(home.database, read_only=not to_write)
 
 
 def nothing_yet(home: Home) -> str:
@@ -52,6 +53,11 @@ def nothing_yet(home: Home) -> str:
     )
 
 
+def is_explained(request: CapturedRequest) -> bool:
+    """Whether its context is known, or there is none to know."""
+    return request.total_tokens is not None or str(request.body_kept) != "whole"
+
+
 def source_row(total: SourceTotal, whole: int) -> dict[str, object]:
     """One source's part of one request's context."""
     return {
@@ -61,6 +67,7 @@ def source_row(total: SourceTotal, whole: int) -> dict[str, object]:
         "token_count": total.token_count,
         "share": round(total.token_count / whole, 4) if whole else 0.0,
         "accuracy": str(total.accuracy),
+        "cost": dollars(total.cost),
     }
 
 
@@ -98,7 +105,12 @@ def request_row(request: CapturedRequest, sources: Sequence[SourceTotal]) -> dic
         "prompt_index": request.lineage.prompt_index,
         "turn_index": request.lineage.turn_index,
         "total_tokens": request.total_tokens,
+        "accuracy": None if request.accuracy is None else str(request.accuracy),
+        "expected_error": request.expected_error,
         "response_tokens": request.response_tokens,
+        "cost": dollars(request.cost),
+        "cost_note": request.cost_note,
+        "subscription": request.subscription,
         "latency_ms": request.latency_ms,
         "proxy_latency_ms": request.proxy_latency_ms,
         "sources": source_rows(sources),
@@ -132,19 +144,30 @@ def request_columns(now: datetime, output: Format) -> tuple[Column, ...]:
         Column(key="outcome", title="status"),
         Column(key="who", title="class", flexible=True, optional=True),
         Column(key="model", title="model", text=_model, flexible=True, optional=True),
-        Column(key="total_tokens", title="tokens", text=compact, align="right"),
+        Column(key="total_tokens", title="tokens", text=compact, align="right", label="accuracy"),
         Column(key="response_tokens", title="out", text=compact, align="right", optional=True),
         Column(key="latency_ms", title="first", text=_latency, align="right", optional=True),
     )
     if output is Format.TABLE:
-        return (*common, Column(key="content", title="largest sources", flexible=True, least=28))
-    return (*common, Column(key="top_sources", title=""), Column(key="method", title=""), Column(key="path", title=""))
+        cost = Column(key="cost_shown", title="cost", align="right", optional=True, late=True)
+        return (*common, cost, Column(key="content", title="largest sources", flexible=True, least=22))
+    piped = (
+        *common,
+        Column(key="top_sources", title=""),
+        Column(key="method", title=""),
+        Column(key="path", title=""),
+        Column(key="cost" if output is Format.CSV else "cost_shown", title=""),
+    )
+    if output is Format.CSV:
+        return (*piped, *(Column(key=key, title="") for key in ("cost_note", "accuracy", "expected_error")))
+    return piped
 
 
 SOURCE_COLUMNS: Final = (
     Column(key="label", title="source", flexible=True),
-    Column(key="token_count", title="tokens", text=number, align="right"),
+    Column(key="token_count", title="tokens", text=number, align="right", label="accuracy"),
     Column(key="share", title="share", text=lambda value: f"{value:.1%}", align="right"),
+    Column(key="cost", title="cost", text=fine_price, align="right"),
     Column(key="accuracy", title="accuracy"),
 )
 
@@ -154,9 +177,12 @@ SHOWN_COLUMNS: Final = (*SOURCE_COLUMNS[:-1], Column(key="parts", title="made of
 KIND_COLUMNS: Final = (
     Column(key="label", title="source", flexible=True),
     Column(key="kind", title="kind", flexible=True),
-    Column(key="token_count", title="tokens", text=number, align="right"),
-    Column(key="share", title="share", text=lambda value: f"{value:.1%}", align="right"),
-    Column(key="accuracy", title="accuracy"),
+    *SOURCE_COLUMNS[1:],
+)
+
+OUTPUT_COLUMNS: Final = (
+    Column(key="label", title="answer", flexible=True),
+    *(column for column in SOURCE_COLUMNS[1:] if column.key != "share"),
 )
 
 
@@ -168,6 +194,7 @@ def shown(rows: Iterable[dict[str, object]]) -> list[dict[str, object]]:
             "outcome": outcome(row),
             "who": who(row),
             "path": (path := urlsplit(str(row["url"])).path),
+            "cost_shown": cost_cell(row),
             "top_sources": (top := top_sources(row["sources"])),
             "content": top or f"{row['method']} {path}",
         }

@@ -122,3 +122,27 @@ def database(context: Context) -> Check:
     size = path.stat().st_size / (1 << 20)
     last = "empty" if newest is None else f"newest capture {newest:%Y-%m-%d %H:%M} UTC"
     return Check(name="database", status=Status.OK, detail=f"{path}, {size:.1f} MiB, {last}")
+
+
+def capture(context: Context) -> Check:
+    """Say what is captured, what is not, and how long it is kept."""
+    from claudeproxy.retaining import RetentionSettings
+    from claudeproxy_cli.pause import paused_note
+
+    config = context.config
+    if not (config.enabled and config.capture_enabled):
+        key = "capture_enabled" if config.enabled else "enabled"
+        return Check(name="capture", status=Status.WARN, detail="nothing is captured", remedy=f"{key} is false: set it")
+    if (paused := paused_note(context.home)) is not None:
+        detail, _, remedy = paused.partition("; ")
+        return Check(name="capture", status=Status.WARN, detail=detail, remedy=remedy)
+    days = "for ever" if config.retention_days is None else f"for {config.retention_days} days"
+    most = config.max_database_size
+    facts = [
+        f"kept {days}" + ("" if most is None else f", {most / (1 << 30):.1f} GiB at the most"),
+        f"{len(config.exclude_projects)} directories excluded" if config.exclude_projects else "",
+    ]
+    last = RetentionSettings.of(config).last_run()
+    if last is not None:
+        facts.append(f"retention ran {datetime.fromtimestamp(last, UTC):%Y-%m-%d %H:%M} UTC")
+    return Check(name="capture", status=Status.OK, detail="; ".join(filter(None, facts)))

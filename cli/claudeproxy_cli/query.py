@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
+from claudeproxy_cli.arguments import amount, moment, source_type, state
 from claudeproxy_cli.listing import local_now, nothing_yet, open_captures, request_columns, request_row, shown
+from claudeproxy_cli.money import subscription_note
 from claudeproxy_cli.options import (
     ConfigOption,
     CsvOption,
@@ -19,13 +20,10 @@ from claudeproxy_cli.options import (
     program,
     reader_home,
 )
+from claudeproxy_cli.pause import paused_note
 from claudeproxy_cli.render import emit, is_terminal, note
-from claudeproxy_cli.times import TimeSyntaxError, parse_time
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-    from datetime import datetime
-
     from claudeproxy.store.storage import CaptureStorage
     from claudeproxy.store.values import CapturedRequest, RequestFilters
 
@@ -35,27 +33,32 @@ PAGE: Final = 100  # rows a query: what the API gives at the most, too
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
 
 
-@app.command()
+@app.command(epilog="Example: claudeproxy query --since 1d --grep 'connection refused' --type McpServer")
 def command(
     since: Annotated[str | None, typer.Option(metavar="TIME", help="From: 1h, 2d, yesterday, ISO 8601.")] = None,
     until: Annotated[str | None, typer.Option(metavar="TIME", help="To; a day is taken whole.")] = None,
     source: Annotated[str | None, typer.Option(metavar="NAME", help="With this source: 'MCP: docs', or docs.")] = None,
-    source_type: Annotated[
-        str | None, typer.Option("--type", metavar="TYPE", help="With a source of this type.")
-    ] = None,
+    kind: Annotated[str | None, typer.Option("--type", metavar="TYPE", help="With a source of this type.")] = None,
     request_class: Annotated[str | None, typer.Option("--class", metavar="CLASS", help="main, subagent, ...")] = None,
     method: Annotated[str | None, typer.Option(metavar="METHOD", help="GET, POST, ...")] = None,
     path: Annotated[str | None, typer.Option(metavar="PATH", help="URL path; * at its end for a prefix.")] = None,
     model: Annotated[str | None, typer.Option(metavar="MODEL", help="The model that was asked for.")] = None,
     status: Annotated[int | None, typer.Option(metavar="CODE", min=100, max=599, help="HTTP status.")] = None,
-    state: Annotated[
-        str | None, typer.Option(metavar="STATE", help="complete, in_flight, aborted_by_client, ...")
+    status_word: Annotated[
+        str | None, typer.Option("--state", metavar="STATE", help="complete, in_flight, aborted_by_client, ...")
     ] = None,
-    session: Annotated[str | None, typer.Option(metavar="ID", help="The client's session.")] = None,
+    session: Annotated[str | None, typer.Option(metavar="ID", help="The client's session; see `sessions`.")] = None,
     agent: Annotated[str | None, typer.Option(metavar="ID", help="The subagent's id; see `show`.")] = None,
     project: Annotated[
         str | None, typer.Option(metavar="DIR", help="The client's directory, or its last parts.")
     ] = None,
+    grep: Annotated[
+        str | None, typer.Option(metavar="TEXT", help="That brought these words: in a prompt, a result, the answer.")
+    ] = None,
+    everywhere: Annotated[
+        bool, typer.Option("--everywhere", help="With --grep: every request that carried them.")
+    ] = False,
+    over: Annotated[str | None, typer.Option(metavar="DOLLARS", help="That cost more: 0.50.")] = None,
     limit: Annotated[int, typer.Option(metavar="N", min=1, help="How many at the most.")] = 20,
     as_json: JsonOption = False,
     jsonl: JsonlOption = False,
@@ -67,38 +70,51 @@ def command(
 
     Newest first. Reads the database alone: no server need run. Piped, it writes tab-separated lines.
     """
+    from dataclasses import replace
+
+    from claudeproxy.insight.sessions import Sessions
     from claudeproxy.store.values import RequestFilters
 
+    if everywhere and grep is None:
+        raise typer.BadParameter("it says where --grep looks: give --grep TEXT, too", param_hint="--everywhere")
     output = output_format(as_json=as_json, jsonl=jsonl, csv=csv, terminal=is_terminal())
     now = local_now()
     filters = RequestFilters(
-        since=_time("--since", since, now),
-        until=_time("--until", until, now, end=True),
+        since=moment("--since", since, now),
+        until=moment("--until", until, now, end=True),
         source=source,
-        source_type=_source_type(source_type),
+        source_type=source_type(kind),
         request_class=request_class,
         method=method.upper() if method else None,
         path=path,
         model=model,
         status=status,
-        state=_state(state),
-        session_id=session,
+        state=state(status_word),
         agent_id=agent,
         project=project,
+        over=None if over is None else amount("--over", over),
+        q=grep,
+        everywhere=everywhere,
     )
     place = reader_home(home, config)
+    if (paused := paused_note(place)) is not None:
+        note(paused)
     if not place.database.exists():
         emit([], request_columns(now, output), output) if output is not Format.TABLE else None
         note(nothing_yet(place))
         return
     storage = open_captures(place)
     try:
+        if session is not None:
+            filters = replace(filters, session_id=Sessions(storage).find(session))
         requests, total = read(storage, filters, limit)
         rows = [request_row(request, storage.sources(request.id)) for request in requests]
         if rows or output is not Format.TABLE:
             emit(
                 shown(rows) if output not in {Format.JSON, Format.JSONL} else rows, request_columns(now, output), output
             )
+        if output is Format.TABLE:
+            subscription_note(rows)
         if not rows:
             everything = storage.query_requests(RequestFilters(limit=1)).total
             note(f"nothing matches; {everything:,} captured in all" if everything else nothing_yet(place))
@@ -120,36 +136,3 @@ def read(storage: CaptureStorage, filters: RequestFilters, limit: int) -> tuple[
         page = storage.query_requests(replace(filters, limit=rest, offset=len(found), as_of=page.as_of))
         found += page.rows
     return found, page.total
-
-
-def _time(option: str, text: str | None, now: datetime, *, end: bool = False) -> int | None:
-    try:
-        # The store's bound is exclusive, the day's last nanosecond is not.
-        return None if text is None else parse_time(text, now=now, end=end) + end
-    except TimeSyntaxError as error:
-        raise typer.BadParameter(str(error), param_hint=option) from None
-
-
-def _source_type(text: str | None) -> str | None:
-    from claudeproxy.model import SourceType
-
-    return _choice("--type", text, [str(kind) for kind in SourceType])
-
-
-def _state(text: str | None) -> str | None:
-    from claudeproxy.model import State
-
-    return _choice("--state", text, [str(state) for state in State])
-
-
-def _choice(option: str, text: str | None, allowed: Iterable[str]) -> str | None:
-    """The allowed word that is meant, whatever its case and hyphens. Raises BadParameter with the nearest."""
-    if text is None:
-        return None
-    words = {word.lower().replace("_", ""): word for word in allowed}
-    given = text.lower().replace("-", "").replace("_", "")
-    if given in words:
-        return words[given]
-    near = [word for word in words if given and word.startswith(given)] or difflib.get_close_matches(given, words, n=1)
-    meant = f"did you mean {words[near[0]]}?" if near else f"one of {', '.join(words.values())}"
-    raise typer.BadParameter(f"{text!r} is unknown: {meant}", param_hint=option)

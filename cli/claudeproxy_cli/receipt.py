@@ -1,4 +1,4 @@
-"""What a run captured, in three lines; and when it captured nothing, why that probably is.
+"""What a run captured, in some lines; and when it captured nothing, why that probably is.
 
 Pure but for reading the database. Which requests are a run's own: those that its proxy's process relayed since it
 began. A proxy of its own serves nobody else; what others send through a shared one meanwhile is counted too.
@@ -13,9 +13,11 @@ from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
 from claudeproxy_cli.environment import covers
-from claudeproxy_cli.listing import SHORT_ID
+from claudeproxy_cli.listing import SHORT_ID, is_explained
+from claudeproxy_cli.money import UNKNOWN, with_payment
 from claudeproxy_cli.options import home_flag, program
-from claudeproxy_cli.render import plain
+from claudeproxy_cli.pause import paused_note
+from claudeproxy_cli.render import ESTIMATED, dollars, plain, price
 from claudeproxy_cli.times import NANO, duration
 
 if TYPE_CHECKING:
@@ -28,7 +30,8 @@ if TYPE_CHECKING:
     from claudeproxy.store.values import CapturedRequest
     from claudeproxy_cli.client_settings import Shadow
 
-TOP: Final = 3  # sources in the second line
+TOP: Final = 3  # sources that are named
+_ROOM: Final = 80 - len("  largest sources: ")
 
 # How long the receipt waits for what was captured to be stored and explained. A recorder that is up needs some 50 ms.
 SETTLE_SECONDS: Final = 3.0
@@ -50,26 +53,42 @@ class Receipt:
     sent: int
     received: int
     sources: tuple[tuple[str, int], ...]
+    estimated: bool = False  # some of `sent` is no bill's
+    cost: int | None = None  # pico-dollars; None: nothing was billed, or nothing of it has a price
+    unpriced: int = 0  # billed requests whose price is unknown
+    subscription: bool = False  # paid by one: the cost is what the API would have charged
     largest: str | None  # id of the request with the largest context
     settled: bool = True  # all of it is explained
 
     def lines(self, *, home: Home, since: int, seconds: float) -> list[str]:
-        """The three lines, each within 80 columns where names and numbers are ordinary."""
+        """The lines, each within 80 columns where names and numbers are ordinary; one of costs where any are known."""
         flag = home_flag(home)
         whole = sum(tokens for _, tokens in self.sources) or 1
-        top = ", ".join(f"{tokens / whole:.0%} {plain(label)}" for label, tokens in self.sources[:TOP] if tokens)
+        largest = [f"{tokens / whole:.0%} {plain(label)}" for label, tokens in self.sources[:TOP] if tokens]
+        while len(largest) > 1 and len(", ".join(largest)) > _ROOM:
+            largest.pop()
+        top = ", ".join(largest)
         count = f"{self.requests:,} request{'s' if self.requests != 1 else ''}"
         if self.failed:
             count += f" ({self.failed:,} failed)"
-        tokens = f"~{self.sent:,} tokens sent, {self.received:,} received"
+        tokens = f"{'~' if self.estimated else ''}{self.sent:,} tokens sent, {self.received:,} received"
         look = f"query{flag} --since {datetime.fromtimestamp(since // NANO, UTC):%Y-%m-%dT%H:%M:%SZ}"
         if self.largest:
             look = f"show{flag} {self.largest[:SHORT_ID]}, {look}"
         return [
             f"claudeproxy: {count}, {tokens}, in {duration(seconds)}",
+            *([f"  cost: {cost}"] if (cost := self._cost()) else []),
             f"  largest sources: {top or ('none (no prompt was sent)' if self.settled else 'not attributed yet')}",
             f"  look closer: {program()} {look}",
         ]
+
+    def _cost(self) -> str:
+        """``$0.0284 (API equivalent)``; what has no price is said and not left out."""
+        if self.cost is None:
+            return UNKNOWN if self.unpriced else ""
+        cost = with_payment(price(dollars(self.cost)), subscription=self.subscription)
+        requests = f"{self.unpriced:,} request{'s' if self.unpriced != 1 else ''}"
+        return f"{cost}, and {requests} whose price is unknown" if self.unpriced else cost
 
 
 def relayed_by(owner: str, pid: int) -> bool:
@@ -94,13 +113,9 @@ def wait_until_settled(storage: CaptureStorage, since: int, pid: int, *, seconds
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         requests = _requests(storage, since, pid)
-        if requests and all(r.state != "in_flight" and _is_explained(r) for r in requests):
+        if requests and all(r.state != "in_flight" and is_explained(r) for r in requests):
             return
         time.sleep(_LOOK_SECONDS)
-
-
-def _is_explained(request: CapturedRequest) -> bool:
-    return request.total_tokens is not None or str(request.body_kept) != "whole"
 
 
 def read_receipt(storage: CaptureStorage, since: int, pid: int) -> Receipt:
@@ -117,8 +132,12 @@ def read_receipt(storage: CaptureStorage, since: int, pid: int) -> Receipt:
         sent=sum(r.total_tokens or 0 for r in requests),
         received=sum(r.response_tokens or 0 for r in requests),
         sources=tuple(sorted(sources.items(), key=lambda item: -item[1])),
+        estimated=any(r.total_tokens and r.accuracy == ESTIMATED for r in requests),
+        cost=sum(costs) if (costs := [r.cost for r in requests if r.cost is not None]) else None,
+        unpriced=sum(r.cost is None and (r.cost_note or "").startswith(UNKNOWN) for r in requests),
+        subscription=any(r.subscription and r.cost is not None for r in requests),
         largest=None if largest is None else largest.id,
-        settled=all(map(_is_explained, requests)),
+        settled=all(map(is_explained, requests)),
     )
 
 
@@ -144,6 +163,8 @@ def likely_cause(
     if not (config.enabled and config.capture_enabled):
         key = "enabled" if not config.enabled else "capture_enabled"
         return f"{key} is false ({config.origin(key)})", f"set {key}: true"
+    if (paused := paused_note(config.paths)) is not None:
+        return "capture is paused", paused.partition("; ")[2]
     effective = {**environment, **{shadow.name: shadow.value for shadow in shadows}}
     for shadow in shadows:
         if shadow.name not in _CLOUDS and not _harmless(shadow):

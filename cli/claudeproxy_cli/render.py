@@ -16,13 +16,14 @@ import re
 import shutil
 import sys
 import unicodedata
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal, TextIO
 
 from claudeproxy_cli.options import Format
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     Row = Mapping[str, object]
 
@@ -30,6 +31,10 @@ if TYPE_CHECKING:
 _CONTROLS: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 _LINE_WIDTH: Final = 80  # where the terminal does not say
 _GAP: Final = 2
+_PICO: Final = 10**12
+
+ESTIMATED: Final = "estimated"  # the label of a number that no bill has settled
+RULE: Final = "─"  # the key of a row that is no row: its text, in a line across the table
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,7 +42,7 @@ class Column:
     """A column of a table: the row's value under `key`, as text by `text`.
 
     `flexible` columns are cut when the table is too wide, but not below `least` as long as `optional` ones can be left
-    out, the last first. The others keep their content.
+    out, the last first, `late` ones after all others. The others keep their content.
     """
 
     key: str
@@ -47,11 +52,15 @@ class Column:
     flexible: bool = False
     least: int = 12
     optional: bool = False
+    late: bool = False
+    label: str | None = None  # the key under which a row says how accurate this number is: an estimate gets a ~
 
     def cell(self, row: Row) -> str:
         """The text of this column in a row, safe to print."""
         value = row.get(self.key)
-        return plain(self.text(value) if self.text is not None else "" if value is None else str(value))
+        text = plain(self.text(value) if self.text is not None else "" if value is None else str(value))
+        guessed = self.label is not None and value is not None and row.get(self.label) == ESTIMATED
+        return f"~{text}" if guessed else text
 
 
 def plain(text: str) -> str:
@@ -138,8 +147,32 @@ def _table(rows: Sequence[Row], columns: Sequence[Column], title: str | None) ->
     if title is not None:
         print(_bold(title))
     print(_bold(_line([column.title for column in kept], kept, widths)))
-    for index in range(len(rows)):
+    for index, row in enumerate(rows):
+        if RULE in row:
+            print(_across(plain(str(row[RULE])), width))
+            continue
         print(_line([cells[column.key][index] for column in kept], kept, widths))
+
+
+def _across(text: str, width: int) -> str:
+    said = cut(f"{RULE * 2} {text} ", width)
+    return said + RULE * (width - cell_width(said))
+
+
+def table_lines(rows: Sequence[Row], columns: Sequence[Column], widths: Mapping[str, int]) -> list[str]:
+    """The lines of a table that is not known whole, title line first: cells have `widths` as far as the line has room.
+
+    Cells that must stay whole and are wider push the rest of their line to the right.
+    """
+    width = shutil.get_terminal_size((_LINE_WIDTH, 24)).columns
+    fitted = fit(columns, {c.key: max(cell_width(c.title), widths.get(c.key, c.least)) for c in columns}, width)
+    kept = [column for column in columns if column.key in fitted]
+    lines = [_bold(_line([column.title for column in kept], kept, fitted))]
+    for row in rows:
+        cells = {column.key: column.cell(row) for column in kept}
+        whole = {c.key: fitted[c.key] if c.flexible else max(fitted[c.key], cell_width(cells[c.key])) for c in kept}
+        lines.append(cut(_line(list(cells.values()), kept, whole), width))
+    return lines
 
 
 def fit(columns: Sequence[Column], natural: Mapping[str, int], width: int) -> dict[str, int]:
@@ -147,7 +180,8 @@ def fit(columns: Sequence[Column], natural: Mapping[str, int], width: int) -> di
     a readable part of what it wants; then the flexible ones share what is left, the widest giving way first."""
     widths = {column.key: natural[column.key] for column in columns}
     least = {c.key: min(natural[c.key], c.least) if c.flexible else natural[c.key] for c in columns}
-    for column in reversed(columns):
+    last_first = [column for late in (False, True) for column in reversed(columns) if column.late is late]
+    for column in last_first:
         if column.optional and sum(least[key] + _GAP for key in widths) - _GAP > width:
             del widths[column.key]
     flexible = [column.key for column in columns if column.flexible and column.key in widths]
@@ -211,6 +245,48 @@ def compact(value: object) -> str:
             scaled = value / size
             return f"{scaled:.1f}{unit}" if scaled < 100 else f"{scaled:.0f}{unit}"
     return str(value)
+
+
+def size(value: object) -> str:
+    """Bytes as ``812 KB``, ``4.2 MB``."""
+    amount = float(str(value))
+    for unit in ("bytes", "KB", "MB"):
+        if amount < 1000:
+            return f"{amount:.1f} {unit}" if amount < 10 and unit != "bytes" else f"{amount:.0f} {unit}"
+        amount /= 1000
+    return f"{amount:.1f} GB"
+
+
+def dollars(picodollars: int | None) -> str | None:
+    """Pico-dollars as the API writes them: an exact decimal string of dollars; None for an unknown price."""
+    if picodollars is None:
+        return None
+    whole, rest = divmod(picodollars, _PICO)
+    return f"{whole}.{rest:012d}".rstrip("0").rstrip(".")
+
+
+def price(value: object) -> str:
+    """What `dollars` wrote, for people: ``$1.23``, ``$0.0042``, ``<$0.0001``, a dash for an unknown one."""
+    if value is None:
+        return "-"
+    amount = float(str(value))
+    if 0 < amount < 0.0001:
+        return "<$0.0001"
+    return f"${amount:,.2f}" if amount >= 1 or not amount else f"${amount:.4f}"
+
+
+@contextmanager
+def streaming() -> Iterator[None]:
+    """Around output that goes on for long: when its reader leaves, so do we, with the code for that.
+
+    Typer would end with 1; what is buffered and cannot be written any more, `main` takes care of.
+    """
+    from claudeproxy_cli.main import BROKEN_PIPE
+
+    try:
+        yield
+    except BrokenPipeError:
+        raise SystemExit(BROKEN_PIPE) from None
 
 
 def note(text: str) -> None:

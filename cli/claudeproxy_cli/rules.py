@@ -59,7 +59,7 @@ def _root() -> None:
     """
 
 
-@app.command("list")
+@app.command("list", epilog="Example: claudeproxy rules list --json")
 def list_command(
     as_json: JsonOption = False,
     jsonl: JsonlOption = False,
@@ -76,7 +76,7 @@ def list_command(
         note(f"not used: {problem}")
 
 
-@app.command("test")
+@app.command("test", epilog="Example: claudeproxy rules test my-rules.yaml --request 3f2a91c0")
 def check_command(
     file: Annotated[
         Path | None, typer.Argument(metavar="FILE", help="Your rules; without it, those of the configuration.")

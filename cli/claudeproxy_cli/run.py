@@ -51,7 +51,10 @@ class Proxy:
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
 
 
-@app.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
+@app.command(
+    epilog="Example: claudeproxy run -- claude -p hello",
+    context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False},
+)
 def command(
     arguments: Annotated[list[str], typer.Argument(metavar="CMD", help="The command, best after --.")],
     reverse: Annotated[
@@ -65,8 +68,7 @@ def command(
 ) -> None:
     """Run a command with its API traffic captured.
 
-    For example: claudeproxy run -- claude -p hello. Uses a running `claudeproxy serve`, or a proxy of its own
-    for as long as the command runs. Terminal, signals and
+    Uses a running `claudeproxy serve`, or a proxy of its own for as long as the command runs. Terminal, signals and
     exit code pass through.
     """
     try:

@@ -22,6 +22,7 @@ from claudeproxy.errors import ClaudeProxyError, ConfigError
 from claudeproxy.logs import get_logger
 from claudeproxy_cli import attached
 from claudeproxy_cli.options import ConfigOption, HomeOption, home_flag, load_config, program
+from claudeproxy_cli.pause import paused_note
 from claudeproxy_cli.render import is_terminal, note
 from claudeproxy_cli.running import RunningServer, find_server, remove_state, url, write_state
 
@@ -41,7 +42,7 @@ STOP_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
 
 
-@app.command()
+@app.command(epilog="Example: claudeproxy serve --bind 127.0.0.1:9443")
 def command(
     bind: Annotated[
         str | None, typer.Option(metavar="HOST:PORT", help="Where the proxy listens. [127.0.0.1:8443]")
@@ -55,18 +56,30 @@ def command(
     upstream_ca: Annotated[
         Path | None, typer.Option(metavar="FILE", help="PEM file of CAs to trust upstream, beside the system's.")
     ] = None,
+    calibrate: Annotated[
+        bool, typer.Option("--calibrate", help="Ask the API for exact sizes, once per new model and set of tools.")
+    ] = False,
     attached_mode: Annotated[bool, typer.Option("--attached", hidden=True)] = False,
     home: HomeOption = None,
     config: ConfigOption = None,
 ) -> None:
     """Run proxy, capture and REST API until Ctrl-C.
 
-    The first Ctrl-C lets running exchanges end, the second does not.
+    The first Ctrl-C lets running exchanges end, the second does not. Once a day, captures that are too old or too much
+    are deleted (`retention_days`, `max_database_size`). `claudeproxy pause` stops capture meanwhile.
     """
     if attached_mode:
         _serve_attached(home, config, bind=bind, upstream=upstream, upstream_ca=upstream_ca)
         return
-    settings = load_config(home, config, bind_address=bind, api_address=api, upstream=upstream, upstream_ca=upstream_ca)
+    settings = load_config(
+        home,
+        config,
+        bind_address=bind,
+        api_address=api,
+        upstream=upstream,
+        upstream_ca=upstream_ca,
+        calibrate=calibrate or None,
+    )
     _serve(settings)
 
 
@@ -222,6 +235,8 @@ def banner(config: ClaudeProxyConfig, server: RunningServer) -> str:
         lines.insert(1, "enabled is false: nothing is decrypted or recorded")
     elif not config.capture_enabled:
         lines.insert(1, "capture_enabled is false: nothing is stored")
+    elif (paused := paused_note(config.paths)) is not None:
+        lines.insert(1, paused)
     if not config.bind.is_loopback and config.proxy_auth is None:
         lines.insert(1, f"warning: {config.bind_address} lets other machines use this proxy: set proxy_auth")
     return "\n".join(lines)

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from claudeproxy.errors import NotFoundError
-from claudeproxy_cli.breakdown import by_kind, by_type, print_sources
+from claudeproxy_cli.breakdown import by_kind, by_type, piece_rows, print_output, print_pieces, print_sources
 from claudeproxy_cli.listing import KIND_COLUMNS, open_captures, request_row, source_rows, with_tokens
+from claudeproxy_cli.money import boundaries, in_prompt_order, told_cost, told_output, told_prompt, told_tokens
 from claudeproxy_cli.options import (
     ConfigOption,
     CsvOption,
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from claudeproxy.store.storage import CaptureStorage
-    from claudeproxy.store.values import CapturedRequest, CapturedResponse
+    from claudeproxy.store.values import CapturedRequest, CapturedResponse, SourceTotal
 
 REDACTED: Final = "[REDACTED]"
 
@@ -51,23 +52,29 @@ _INSTANTS: Final = (
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
 
 
-@app.command()
+@app.command(epilog="Example: claudeproxy show 3f2a91c0 --body | jq .system")
 def command(
     id: Annotated[str, typer.Argument(metavar="ID", help="Id or unique beginning of one; see `query`.")],  # noqa: A002
     body: Annotated[bool, typer.Option("--body", help="Write the request's body, byte for byte.")] = False,
     response_body: Annotated[bool, typer.Option("--response-body", help="Write the response's body likewise.")] = False,
     curl: Annotated[bool, typer.Option("--curl", help="Print a curl command that sends it again.")] = False,
     everything: Annotated[bool, typer.Option("--all", help="List the smallest sources, too.")] = False,
+    pieces: Annotated[
+        bool, typer.Option("--pieces", help="In prompt order, piece by piece, with lines where the cache ends.")
+    ] = False,
     as_json: JsonOption = False,
     jsonl: JsonlOption = False,
     csv: CsvOption = False,
     home: HomeOption = None,
     config: ConfigOption = None,
 ) -> None:
-    """Show a request and where its context came from."""
+    """Show a request, where its context came from and what it cost.
+
+    A number with a ~ is an estimate that no bill has settled. Costs of the parts add up to the bill.
+    """
     output = output_format(as_json=as_json, jsonl=jsonl, csv=csv, terminal=is_terminal())
-    if body + response_body + curl > 1:
-        raise typer.BadParameter("give one of --body, --response-body and --curl")
+    if body + response_body + curl + pieces > 1:
+        raise typer.BadParameter("give one of --body, --response-body, --curl and --pieces")
     storage = open_captures(reader_home(home, config))
     try:
         request = storage.get_request(id)
@@ -81,34 +88,64 @@ def command(
         elif curl:
             print(curl_command(request))
         else:
-            show(storage, request, output, everything=everything)
+            show(storage, request, output, everything=everything, pieces=pieces)
     finally:
         storage.close()
 
 
-def show(storage: CaptureStorage, request: CapturedRequest, output: Format, *, everything: bool = False) -> None:
-    """Write one request in the given form; CSV carries the source breakdown, a table all sources with `everything`."""
+def show(
+    storage: CaptureStorage,
+    request: CapturedRequest,
+    output: Format,
+    *,
+    everything: bool = False,
+    pieces: bool = False,
+) -> None:
+    """Write one request in the given form; CSV carries the source breakdown, a table all sources with `everything`.
+
+    With `pieces` its prompt, piece by piece, in place of the breakdown.
+    """
     response = _response(storage, request)
     sources = storage.sources(request.id)
+    generated = storage.sources(request.id, output=True)
     attributions = storage.attributions(request.id)
+    ordered = in_prompt_order(attributions)
     if output in {Format.JSON, Format.JSONL}:
         row = {**request_row(request, sources), **_details(request), "kinds": by_kind(attributions)}
+        row["output"] = source_rows(generated)
+        if pieces:
+            row["pieces"] = piece_rows(ordered)
         row["response"] = None if response is None else _response_row(response)
         write_json(row) if output is Format.JSON else print(dump(row, indent=None))
+        return
+    if pieces and output is not Format.TABLE:
+        print_pieces(piece_rows(ordered), output, everything=everything)
         return
     if output is Format.CSV:
         emit(by_kind(attributions) or source_rows(sources), KIND_COLUMNS, output)
         return
     rows = with_tokens(source_rows(sources))
-    for line in summary(request, response, rows):
+    for line in summary(request, response, rows, generated, cache=boundaries(ordered)):
         print(line)
+    if pieces:
+        print()
+        print_pieces(piece_rows(ordered), output, everything=everything)
+        return
     if rows:
         print()
         print_sources(rows, by_kind(attributions), output, everything=everything)
+    if generated:
+        print()
+        print_output(source_rows(generated), output)
 
 
 def summary(
-    request: CapturedRequest, response: CapturedResponse | None, sources: Sequence[dict[str, object]] = ()
+    request: CapturedRequest,
+    response: CapturedResponse | None,
+    sources: Sequence[dict[str, object]] = (),
+    generated: Sequence[SourceTotal] = (),
+    *,
+    cache: str = "",
 ) -> list[str]:
     """The request, its instants and its answer, a line a fact; safe to print."""
     who = request.identity
@@ -126,8 +163,12 @@ def summary(
         ("turn", request.lineage.turn_index and _turn(request)),
         ("follows", request.lineage.parent_request_id),
         ("retry of", request.lineage.retry_of),
-        ("context", f"{number(request.total_tokens)} tokens in {number(request.body_length)} bytes"),
+        ("context", f"{told_tokens(request)} in {number(request.body_length)} bytes"),
         ("", by_type(sources)),
+        ("cost", told_cost(request, generated)),
+        ("billed", response and told_prompt(response.usage)),
+        ("", response and told_output(response.usage)),
+        ("cache", cache),
         ("", request.effective and "with the conversation that it continues; paths refer to the whole"),
         ("", not request.context_complete and "began before it could be captured: part of it was never seen"),
     ]
@@ -148,19 +189,11 @@ def _turn(request: CapturedRequest) -> str:
 
 
 def _response_facts(response: CapturedResponse) -> list[tuple[str, object]]:
-    usage = response.usage
     made_here = " (made by claudeproxy)" if response.origin == "proxy" else ""
-    billed = (
-        ("input", usage.input_tokens),
-        ("cache read", usage.cache_read_input_tokens),
-        ("cache write", usage.cache_creation_input_tokens),
-        ("output", usage.output_tokens),
-    )
     return [
         ("answer", f"{response.status_code} {response.reason}".rstrip() + made_here),
         ("stopped", response.stop_reason),
         ("error", response.error_type),
-        ("billed", ", ".join(f"{name} {number(count)}" for name, count in billed if count is not None)),
         ("request-id", response.request_id_header),
     ]
 
@@ -223,7 +256,10 @@ def _response_row(response: CapturedResponse) -> dict[str, object]:
             "input_tokens": usage.input_tokens,
             "cache_creation_input_tokens": usage.cache_creation_input_tokens,
             "cache_read_input_tokens": usage.cache_read_input_tokens,
+            "cache_creation_5m": usage.cache_creation_5m,
+            "cache_creation_1h": usage.cache_creation_1h,
             "output_tokens": usage.output_tokens,
+            "thinking_tokens": usage.thinking_tokens,
         },
     }
 

@@ -49,6 +49,12 @@ def parse_time(text: str, *, now: datetime, end: bool = False) -> int:
         ) from None
 
 
+def seconds_of(text: str) -> float | None:
+    """Seconds of ``90s``, ``1h30m``, ``2d``; None for what is no length of time."""
+    word = text.strip().lower()
+    return sum(float(n) * _SECONDS[unit] for n, unit in _PART.findall(word)) if _AGO.fullmatch(word) else None
+
+
 def _day(day: datetime, now: datetime, *, end: bool) -> int:
     start = _local(datetime.combine(day.date(), time()), now)
     # The next midnight, not 24 hours on: days of a clock change have 23 or 25.
@@ -85,6 +91,14 @@ def short(ns: int, *, now: datetime) -> str:
     if moment.date() == today:
         return f"{moment:%H:%M:%S}"
     return f"{moment:%m-%d %H:%M}" if moment.year == today.year else f"{moment:%Y-%m-%d}"
+
+
+def local_time(value: object) -> str:
+    """A cell of a table: `iso`'s text as `short` writes it, a dash for None."""
+    if value is None:
+        return "-"
+    now = datetime.now(UTC).astimezone()
+    return short(int(datetime.fromisoformat(str(value)).timestamp() * NANO), now=now)
 
 
 def duration(seconds: float) -> str:

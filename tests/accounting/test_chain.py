@@ -6,6 +6,7 @@ import json
 
 import pytest
 
+from claudeproxy.accounting import chain as module
 from claudeproxy.accounting.chain import ChainReader
 from claudeproxy.accounting.models import model_traits
 from claudeproxy.sansio.jsonspans import JSONSpanError
@@ -115,7 +116,7 @@ def test_a_top_level_cache_control_is_a_breakpoint_at_the_last_block():
 
 def test_what_a_block_is_made_of_is_remembered_within_bounds():
     reader = ChainReader(model_traits(KEEPS), size=2)
-    bodies = [json.dumps({"messages": [user(say(n))]}).encode() for n in range(4)]
+    bodies = [json.dumps({"messages": [user(say(n))]}).encode() for n in range(6)]
     first = reader.read(bodies[0]).links[0].makeup
     assert reader.read(bodies[0]).links[0].makeup is first
     for body in bodies:
@@ -126,3 +127,49 @@ def test_what_a_block_is_made_of_is_remembered_within_bounds():
 def test_a_body_that_cannot_be_cut_is_refused():
     with pytest.raises(JSONSpanError):
         ChainReader(model_traits(KEEPS)).read(b"no json")
+
+
+def variants() -> list[dict[str, object]]:
+    """Bodies that have much in common, in an order in which each could be taken for another."""
+    tools = [{"name": "Read", "input_schema": {}}, {"name": "Later", "defer_loading": True, "input_schema": {}}]
+    header = {"type": "text", "text": "x-anthropic-billing-header: cc_version=2.1.0"}
+    other = {"type": "text", "text": "x-anthropic-billing-header: cc_version=2.1.1"}
+    cached = {**say(2), "cache_control": {"type": "ephemeral", "ttl": "1h"}}
+    talk = [user(say(1)), assistant(THOUGHT, say(2))]
+    return [
+        {"tools": tools, "system": [header, say(9)], "messages": talk},
+        {"tools": tools, "system": [other, say(9)], "messages": [*talk, user(say(3))]},
+        {"tools": tools, "system": [header, say(9)], "messages": [user(say(1)), assistant(THOUGHT, cached)]},
+        {"tools": [*tools, {"name": "Grep", "input_schema": {}}], "system": [header, say(9)], "messages": talk},
+        {"tools": tools, "system": [header, say(9)], "messages": [user(say(1)), user(THOUGHT, say(2))]},
+        {"tools": tools, "system": [header, say(9)], "messages": [user(say(1), say(2)), assistant(THOUGHT)]},
+        {"system": "one", "messages": [user(say(1))]},
+        {"system": [{"type": "text", "text": "one"}], "messages": [user(say(1))]},
+        {"messages": [user(say(1)), user(), user(say(2))]},
+        {"messages": [user(say(1)), user(say(2)), user()]},
+        {"messages": []},
+    ]
+
+
+@pytest.mark.parametrize("model", [KEEPS, DROPS])
+def test_a_chain_does_not_depend_on_what_was_read_before(model):
+    reader = ChainReader(model_traits(model))
+    for _ in range(2):
+        for body in variants():
+            raw = json.dumps(body).encode()
+            assert reader.read(raw) == ChainReader(model_traits(model)).read(raw)
+
+
+def test_few_chains_are_kept_one_of_each_conversation_and_no_large_ones(monkeypatch):
+    reader = ChainReader(model_traits(KEEPS))
+    history = [user(say(n)) for n in range(8)]
+    for turn in range(1, 9):
+        reader.read(json.dumps({"messages": history[:turn]}).encode())
+    assert [len(chain.raws) for chain in reader._recent] == [8]
+    for n in range(10, 20):
+        reader.read(json.dumps({"messages": [user(say(n))]}).encode())
+    assert len(reader._recent) == module._RECENT
+    kept = list(reader._recent)
+    monkeypatch.setattr(module, "_RECENT_BYTES", 10)
+    reader.read(json.dumps({"messages": [user(say(30))]}).encode())
+    assert reader._recent == kept

@@ -3,7 +3,8 @@
     uv run python -m tests.accuracy [--only WORDS] [--output FILE]
 
 `--only` chooses the settings whose text ("2.1.330 connect claude-opus-5-5") holds these words, and writes nothing
-unless `--output` says where to. Takes about ten minutes; needs npm and node. The exit code is 1 when a mark is missed.
+unless `--output` says where to. Takes about fifteen minutes; needs npm and node. The exit code
+is 1 when a mark is missed.
 """
 
 from __future__ import annotations

@@ -12,7 +12,9 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from claudeproxy.attribution.threads import continued_message
 from claudeproxy.sansio.messages import layout
+from claudeproxy.sansio.threads import continue_body
 from claudeproxy.store.storage import CaptureStorage
 from claudeproxy.store.values import RequestFilters
 from tests.accuracy.oracle import Owner, occurrences
@@ -67,8 +69,16 @@ def check(captures: Path, names: Mapping[str, str]) -> Verdict:
             if "/v1/messages" not in row.url:
                 continue
             spans = storage.attributions(row.id)
-            _check_request(verdict, storage.request_body(row.id), spans, names)
+            _check_request(verdict, _context(storage, storage.request_body(row.id)), spans, names)
     return verdict
+
+
+def _context(storage: CaptureStorage, body: bytes) -> bytes:
+    """The whole context as one body: as sent, or rebuilt where a request continues a stateful thread."""
+    message = continued_message(body)
+    history = storage.thread_history(message) if message is not None else None
+    assert (message is None) == (history is None), "a thread that began before this session"
+    return body if history is None else continue_body(body, layout(body), history.blocks)
 
 
 def _check_request(

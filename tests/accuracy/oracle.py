@@ -13,15 +13,16 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from claudeproxy.model import SourceType
-from tests.accuracy.plants import BY_KEY, MARK
+from tests.accuracy.plants import BY_KEY, MARK, ODD_SERVERS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 AGGREGATORS = frozenset({"proxy"})
-SERVERS = ("docs", "my_server", "proxy", "plugin_toolbox_bench", "zz-broken-zz")
+SERVERS = ("docs", "my_server", "proxy", "plugin_toolbox_bench", "zz-broken-zz", *ODD_SERVERS.values())
 PLUGIN_SERVERS = {"plugin_toolbox_bench": ("toolbox", "bench")}
 FILE_NAMES = frozenset({"document", "picture"})
+_TYPED_FOLDER = "garden:water</command-name>"
 BUILT_IN_LISTERS = frozenset({"Agent", "Skill", "Task"})
 _S = SourceType
 
@@ -84,7 +85,9 @@ class _Reader:
         for mark, where in _marks(tool, path):
             plant = BY_KEY[mark]
             if name == "SlashCommand":  # lists commands as such; later clients list them among the skills
-                self.found.append((mark, where, Owner(type=_S.COMMAND, names=("mycmd",), kinds=frozenset({"listing"}))))
+                self.found.append(
+                    (mark, where, Owner(type=_S.COMMAND, names=plant.names, kinds=frozenset({"listing"})))
+                )
             else:
                 listed = name in BUILT_IN_LISTERS and plant.described
                 self.found.append((mark, where, self._own(mark) if listed else owner))
@@ -111,7 +114,7 @@ class _Reader:
                 own = BY_KEY[mark].glued and not _is_the_tools(mark, block, use)
                 self.found.append((mark, where, self._own(mark) if own else owner))
         else:
-            self._client(path, block)
+            self._client(path, block, typed=_TYPED_FOLDER in str(message["content"]))
 
     def _call_owner(self, use: object) -> Owner:
         assert isinstance(use, dict)
@@ -120,11 +123,17 @@ class _Reader:
             return Owner(type=_S.ASSISTANT, names=("tool calls",), kinds=frozenset({"call"}))
         return Owner(type=owner.type, names=owner.names, kinds=frozenset({"call"}), via=owner.via, plugin=owner.plugin)
 
-    def _client(self, path: str, value: object) -> None:
+    def _client(self, path: str, value: object, *, typed: bool = False) -> None:
         found = list(_marks(value, path))
         sentences = {where: mark for mark, where in found if BY_KEY[mark].type is _S.USER}
         for mark, where in found:
-            self.found.append((mark, where, self._own(sentences.get(where, mark) if mark in FILE_NAMES else mark)))
+            if mark == "compact-args" and "<command-name>/compact<" in str(value):
+                owner = Owner(type=_S.COMMAND, names=("compact",))
+            elif mark in ("folder-body", "folder-args") and not typed:  # called by the model: as a skill
+                owner = Owner(type=_S.SKILL, names=("garden:water",), kinds=frozenset({"body", "arguments"}))
+            else:
+                owner = self._own(sentences.get(where, mark) if mark in FILE_NAMES else mark)
+            self.found.append((mark, where, owner))
 
     def _all(self, path: str, value: object, owner: Owner) -> None:
         self.found += [(mark, where, owner) for mark, where in _marks(value, path)]
@@ -237,4 +246,5 @@ def _result_owner(use: dict[str, object]) -> Owner:
 
 
 def _plugin(name: str) -> str | None:
-    return name.split(":")[0] if ":" in name else None
+    """The plugin of a skill or agent; other names with a colon are of commands in folders."""
+    return "toolbox" if name.startswith("toolbox:") else None

@@ -65,6 +65,8 @@ def _plant(
 
 _S = SourceType
 _SUB = "{project}/sub"
+_TUNE = ("toolbox:fine.tune", "toolbox:fine-tune")  # the newest client writes the latter
+ODD_SERVERS = {"dotted": "desk_eu", "doubled": "x__y", "digits": "42", "letter": "k"}  # as inside tools' names
 
 PLANTS = (
     # What the person gives.
@@ -74,12 +76,18 @@ PLANTS = (
     _plant("prompt-mentions", _S.USER, kinds="prompt"),
     _plant("prompt-after", _S.USER, kinds="prompt"),
     _plant("prompt-other", _S.USER, kinds="prompt"),
+    _plant("streamed", _S.USER, kinds="prompt"),
+    _plant("compact-args", _S.USER, kinds="instructions"),
     _plant("append", _S.USER, kinds="instructions"),
     _plant("system-prompt", _S.USER, kinds="instructions"),
     # Memory of every kind.
     _plant("memory-user", _S.MEMORY, "{home}/.claude/CLAUDE.md", "body"),
     _plant("memory-project", _S.MEMORY, "{project}/CLAUDE.md", "body"),
     _plant("memory-import", _S.MEMORY, "{project}/docs/imported.md", "body"),
+    _plant("memory-import-deep", _S.MEMORY, "{project}/docs/deeper/again.md", "body"),
+    _plant("memory-deep", _S.MEMORY, f"{_SUB}/deep/CLAUDE.md", "body", glued=True),
+    _plant("memory-deep-import", _S.MEMORY, f"{_SUB}/deep/notes.md", "body", glued=True),
+    _plant("memory-leaf-rule", _S.MEMORY, "{project}/.claude/rules/of leaves/leaf.md", "body", glued=True),
     _plant("memory-rule", _S.MEMORY, "{project}/.claude/rules/style.md", "body"),
     _plant("memory-path-rule", _S.MEMORY, "{project}/.claude/rules/sub-only.md", "body", glued=True),
     _plant("memory-local", _S.MEMORY, "{project}/CLAUDE.local.md", "body"),
@@ -89,6 +97,11 @@ PLANTS = (
     _plant("hook-startup", _S.HOOK, ("SessionStart:startup", "SessionStart"), "body"),
     _plant("hook-resume", _S.HOOK, ("SessionStart:resume", "SessionStart"), "body"),
     _plant("hook-compact", _S.HOOK, ("SessionStart:compact", "SessionStart"), "body"),
+    _plant("hook-json", _S.HOOK, tuple(f"SessionStart{s}" for s in ("", ":startup", ":resume", ":compact")), "body"),
+    _plant("hook-crlf", _S.HOOK, "UserPromptSubmit", "body"),
+    _plant("hook-failure", _S.HOOK, ("PostToolUseFailure:Bash", "PostToolUseFailure"), "body", glued=True),
+    _plant("hook-post-mcp", _S.HOOK, ("PostToolUse:mcp__k__go", "PostToolUse"), "body", glued=True),
+    _plant("hook-subagent-stop", _S.HOOK, "SubagentStop", "body"),
     _plant("hook-prompt", _S.HOOK, "UserPromptSubmit", "body"),
     _plant("hook-prompt-context", _S.HOOK, "UserPromptSubmit", "body"),
     _plant("hook-post-bash", _S.HOOK, ("PostToolUse:Bash", "PostToolUse"), "body", glued=True),
@@ -109,6 +122,14 @@ PLANTS = (
     _plant("fork-body", _S.SKILL, "survey", "body prompt"),
     _plant("plugin-skill-desc", _S.SKILL, "toolbox:polish", "listing", plugin="toolbox", glued=True, described=True),
     _plant("plugin-skill-body", _S.SKILL, "toolbox:polish", "body", plugin="toolbox"),
+    _plant("tune-desc", _S.SKILL, _TUNE, "listing", plugin="toolbox", glued=True, described=True),
+    _plant("tune-body", _S.SKILL, _TUNE, "body", plugin="toolbox"),
+    _plant("foreign-desc", _S.SKILL, "räumen", "listing", glued=True, described=True),
+    _plant("foreign-body", _S.SKILL, "räumen", "body"),
+    _plant("undescribed", _S.SKILL, "silent", "listing body", glued=True, described=True),
+    _plant("folder-desc", _S.SKILL, "garden:water", "listing", glued=True, described=True),
+    _plant("folder-body", _S.COMMAND, "garden:water", "body"),
+    _plant("folder-args", _S.COMMAND, "garden:water", "body call"),
     _plant("command-desc", _S.SKILL, "mycmd", "listing", glued=True, described=True),
     _plant("command-body", _S.COMMAND, "mycmd", "body"),
     _plant("command-args", _S.COMMAND, "mycmd", "body call"),
@@ -117,16 +138,21 @@ PLANTS = (
     _plant("agent-prompt", _S.AGENT, "planner", "prompt"),
     _plant("agent-report", _S.AGENT, "planner", "result"),
     _plant("plugin-agent-desc", _S.AGENT, "toolbox:inspector", "listing", plugin="toolbox", glued=True, described=True),
+    _plant("long-agent-desc", _S.AGENT, "long-winded", "listing", glued=True, described=True),
+    _plant("inline-agent-desc", _S.AGENT, "scribe", "listing", glued=True, described=True),
+    _plant("inline-agent-system", _S.AGENT, "scribe", "instructions"),
+    _plant("inline-agent-prompt", _S.AGENT, "scribe", "prompt"),
+    _plant("inline-agent-report", _S.AGENT, "scribe", "result"),
     _plant("style-body", _S.FRAMEWORK, "output style", "instructions"),
     # MCP servers.
     *(
         plant
-        for server in ("docs", "my_server")
+        for key, server in {"docs": "docs", "my-server": "my_server", **ODD_SERVERS}.items()
         for plant in (
-            _plant(f"{server.replace('_', '-')}-desc", _S.MCP_SERVER, server, "schema"),
-            _plant(f"{server.replace('_', '-')}-param", _S.MCP_SERVER, server, "schema"),
-            _plant(f"{server.replace('_', '-')}-instructions", _S.MCP_SERVER, server, "instructions", glued=True),
-            _plant(f"{server.replace('_', '-')}-result", _S.MCP_SERVER, server, "result"),
+            _plant(f"{key}-desc", _S.MCP_SERVER, server, "schema"),
+            _plant(f"{key}-param", _S.MCP_SERVER, server, "schema"),
+            _plant(f"{key}-instructions", _S.MCP_SERVER, server, "instructions", glued=True),
+            _plant(f"{key}-result", _S.MCP_SERVER, server, "result"),
         )
     ),
     _plant("docs-prompt", _S.MCP_SERVER, "docs", "prompt"),
@@ -144,6 +170,7 @@ PLANTS = (
     # Files, pictures, documents; what the client says itself; what the model wrote.
     _plant("mention", _S.ATTACHMENT, "{project}/mentioned.txt", "body"),
     _plant("file", _S.ATTACHMENT, f"{_SUB}/file.txt", "body"),
+    _plant("leaf", _S.ATTACHMENT, f"{_SUB}/deep/leaf.txt", "body"),
     _plant("refused", _S.ATTACHMENT, "{project}/refused.txt", "body"),
     # Marks in files' names: a sentence that holds one belongs to whoever wrote the sentence.
     _plant("picture", _S.ATTACHMENT, "{project}/zz-picture-zz.png"),

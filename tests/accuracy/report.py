@@ -27,17 +27,56 @@ where the mark stands, not from the engine: [the table](../../tests/accuracy/pla
 
 A mark is *right* when the span that holds it has the owner's type, name and kind (and plugin, and aggregator).
 """
-LIMITS = """## What a request does not say
+LIMITS = """## What a single request does not say
 
-*Undecidable* marks stand where the bytes of a single request allow two readings. They are counted apart:
+Two texts can stand so that the bytes of their request allow two readings. What decides them is another request, earlier
+or later: by length and hash of the same text where it stood alone, or by a name that it spells. A request that was
+explained before is explained again when a later one tells more. What nothing in a session decides is *undecidable*, and
+counted apart.
 
 - **Text given with `--append-system-prompt` behind MCP instructions or an output style, in 1.0 and 2.0.** These
-  versions join both with a blank line and nothing else. That text was appended is certain (a line break is missing
-  before git status), where it begins is not: the first paragraph is the server's, the last the user's, and what lies
-  between is `Framework / unclassified`.
+  versions join both with a blank line and nothing else. Deciding is any request with the same instructions or style and
+  nothing behind them (a turn without the flag, another session, a later client), or the same text behind a section of
+  the client's own. Until there is one, the first paragraph is the server's, the last the user's, and what lies between
+  is `Framework / unclassified` (rule `system.undecided`, confidence 0.5).
 - **A tool's output that ends in a perfect copy of a hook's reminder, in layout A.** Old versions and old models append
-  such reminders to the output itself. A copy in the middle of an output is told in every version, one at the end only
-  where the client keeps reminders apart; some versions do so until a session is resumed.
+  such reminders to the output itself; most versions do so only when a session is resumed, so that the same call's
+  result was seen alone before. Where it was not, the client's transcript decides, when it may be read
+  (`transcripts` in the [configuration](configuration.md)). Without either it is taken for the hook's, with a confidence
+  of 0.9 and a rule that ends in `.glued`.
+- **Tools of a server with `__` in its name, in a request that spells no server** (a subagent's, in old versions and
+  layouts): `mcp__x__y__echo` could be `echo` of `x__y`, or of a server `y` behind `x`. Deciding is any captured request
+  in which the client spells one of these names and no other, in the heading of instructions or in a notice. Until then
+  a part of the name is taken, with a confidence of 0.8.
+
+Other texts are written by the client exactly as somebody else could write them, and nothing elsewhere decides. They get
+the reading that is right most of the time, with the confidence behind the colon. Where that is 1.0, the engine does not
+know of the doubt: the words are exactly those that the client writes.
+
+- a typed prompt that is word for word a notice of the client's (`Stop hook feedback:...`) is the hook's: 0.8
+- a typed block of its own, beside the prompt, that is a perfect reminder, is what the reminder says: 1.0
+- before 2.1.330, a line `- x: y` in a skill's description of several lines is an entry of its own, and a skill with a
+  blank in its name belongs to the entry before it: 1.0
+- a server's heading that another server quotes at the end of a partial list (2.1.197), or in lists that are not sorted
+  by name (1.x, 2.0), begins the instructions of the quoted one: 1.0
+- an agent's description that quotes the first line of the agents listing begins a listing of its own where a file's
+  content stands before the real one, which may hold such a line as well: 1.0
+- the text of an agent given with `--agent NAME` stands as the system prompt, without a mark: `User`, instructions: 0.95
+- a denied call whose result is the hook's reason and nothing else is a result of the called tool: 1.0
+- arguments of `/compact`, joined with what a `PreCompact` hook printed, are `User`, instructions, both of them: 0.7
+- a skill or command `a:b`, where the request does not show a plugin `a`, keeps its whole name and gets no plugin: 1.0
+
+A second scenario, written independently of this one to find faults (about 140 plants; names with dots, `__` and digits
+only, unicode, empty and long descriptions, quoted headings, hooks of all events, streamed input), was run against the
+engine as well: 97,600 marks were checked in 1,247 requests of five versions, and 26 causes were found and mended. The
+kinds of plants that found them are in the session of this page now. What was left is the list above.
+
+In *threads* the client sends only what is new of a conversation; what is compared is the whole context, rebuilt from
+what the proxy stored. The vendor's server turns them on for some; here the variable `CLAUDE_CODE_TETHER_LIVE=1` does,
+with tools and system prompt in every request. A further variant leaves those out as well. It hangs on another flag of
+the server's, `tengu_quiet_heron`; setting that in `CLAUDE_INTERNAL_FC_OVERRIDES`, and as a cached feature in the
+client's own file, was tried with 2.1.330 and changes nothing while nonessential traffic is off, so that variant is
+tested with bodies of its shape only.
 """
 
 
@@ -56,7 +95,7 @@ def _clients(verdicts: Mapping[Setting, Verdict]) -> Sequence[str]:
     for setting, verdict in verdicts.items():
         share = verdict.unclassified / verdict.tokens if verdict.tokens else 0.0
         lines.append(
-            f"| {setting.version} | {setting.mode} | {setting.model} | {verdict.requests} | {len(verdict.keys)} "
+            f"| {setting.version} | {setting.entry} | {setting.model} | {verdict.requests} | {len(verdict.keys)} "
             f"| {verdict.seen.total()} | {verdict.right.total()} | {verdict.undecidable.total()} "
             f"| {len(verdict.misses)} | {share:.2%} |"
         )
@@ -68,7 +107,7 @@ def _types(verdicts: Mapping[Setting, Verdict]) -> Sequence[str]:
     lines = [f"| client | {' | '.join(kinds)} |", f"|---|{'--:|' * len(kinds)}"]
     for setting, verdict in verdicts.items():
         cells = [_share(verdict.right[kind], verdict.seen[kind] - verdict.undecidable[kind]) for kind in kinds]
-        lines.append(f"| {setting.version} {setting.mode}, {setting.model} | {' | '.join(cells)} |")
+        lines.append(f"| {setting.version} {setting.entry}, {setting.model} | {' | '.join(cells)} |")
     return [*lines, "", "Marks that can be decided; where not all of them are right, how many are."]
 
 

@@ -1,4 +1,4 @@
-"""Every planted text, in every request of the real client, is given to whom it came from: layouts C and A.
+"""Every planted text, in every request of the real client, is given to whom it came from: layouts C and A, threads.
 
 `python -m tests.accuracy` does the same with every version, in both entry modes.
 """
@@ -11,7 +11,7 @@ import pytest
 
 from tests.accuracy.check import check
 from tests.accuracy.plants import BY_KEY
-from tests.accuracy.session import MATRIX, Setting, drive, owners
+from tests.accuracy.session import MATRIX, THREADS, Setting, drive, owners
 from tests.support.claude_code import needs
 
 if TYPE_CHECKING:
@@ -22,11 +22,12 @@ pytestmark = [pytest.mark.heavy, needs("npm", "node", "git")]
 MAYBE = {"broken"}  # the notice about a failing server: with old models never, else when it failed in time
 
 
-@pytest.mark.parametrize("setting", MATRIX[:2], ids=str)
+@pytest.mark.parametrize("setting", [*MATRIX[:2], THREADS], ids=str)
 async def test_every_planted_text_is_given_to_its_source(setting: Setting, tmp_path: Path) -> None:
     world = await drive(setting, tmp_path.resolve())
     verdict = check(tmp_path.resolve() / "captures", owners(world))
     assert [str(miss) for miss in verdict.misses] == []
     assert set(BY_KEY) - verdict.keys <= MAYBE
     assert verdict.right.total() + verdict.undecidable.total() == verdict.seen.total()
+    assert verdict.undecidable.total() == 0
     assert verdict.unclassified == 0

@@ -66,11 +66,19 @@ class Captures:
         counts = [10 + place for place in range(len(attribution.segments()))]
         self._storage.save_attribution(self.ids[number], attribution, counts, rules_version="test-1")
 
+    def index(self) -> None:
+        """Make all texts findable."""
+        for request_id in self._storage.unindexed(1000):
+            self._storage.index_texts(request_id)
+
     def close(self) -> None:
         self._storage.close()
 
     def reader(self) -> CaptureStorage:
         return CaptureStorage(self.path, read_only=True)
+
+    def writer(self) -> CaptureStorage:
+        return CaptureStorage(self.path, busy_timeout=0.5)
 
 
 def of_every_kind() -> list[tuple[int, RecordedExchange]]:
@@ -115,6 +123,7 @@ def captures(tmp_path_factory: pytest.TempPathFactory) -> Captures:
     made.record(of_every_kind())
     made.explain(1, prompt("main"), MAIN)
     made.explain(2, prompt("agent"), AGENT)
+    made.index()
     made.close()
     return made
 
@@ -122,6 +131,7 @@ def captures(tmp_path_factory: pytest.TempPathFactory) -> Captures:
 def app_on(captures: Captures, *, token: str | None = None, token_required: bool = False) -> QuartTrio:
     return create_app(
         captures.reader,
+        open_writer=captures.writer,
         token=token,
         accepted_hosts=["box.example"],
         health=lambda: {"drops": 0, "journal": {"bytes": 10}},

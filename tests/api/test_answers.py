@@ -8,10 +8,10 @@ import pytest
 
 from claudeproxy.api.answers import body_response, document
 from claudeproxy.api.errors import ApiError
-from claudeproxy.api.schemas import Health
+from claudeproxy.api.schemas import BodySummary
 from claudeproxy.model import BodyKept
 
-HEALTH = Health(status="ok", version="1")
+SUMMARY = BodySummary(kept=BodyKept.WHOLE, length=1, sha256=None, encoding=None)
 
 
 def deep(levels: int) -> object:
@@ -22,14 +22,14 @@ def deep(levels: int) -> object:
 
 
 def test_a_captured_value_is_written_as_it_is() -> None:
-    text = document(HEALTH, captured={"lone surrogate": "\ud800", "text": "ä", "deep": deep(400)})
+    text = document(SUMMARY, captured={"lone surrogate": "\ud800", "text": "ä", "deep": deep(400)})
     assert text.isascii()
     assert json.loads(text)["captured"] == {"lone surrogate": "\ud800", "text": "ä", "deep": deep(400)}
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), deep(100_000)])
 def test_a_captured_value_that_json_cannot_say_is_null(value: object) -> None:
-    assert json.loads(document(HEALTH, captured=value)) == {"status": "ok", "version": "1", "captured": None}
+    assert json.loads(document(SUMMARY, captured=value)) == {**SUMMARY.model_dump(), "captured": None}
 
 
 async def test_a_download_is_bytes_that_no_browser_renders() -> None:

@@ -18,7 +18,25 @@ if TYPE_CHECKING:
     from tests.api.conftest import Captures
 
 TOKEN = "a-dummy-token"
-ROUTES = ["/api/claude/requests", "/api/claude/health", "/api/claude/contexts", "/openapi.json", "/nothing"]
+READ = (
+    "requests",
+    "health",
+    "contexts",
+    "sessions",
+    "feedback",
+    "metrics/summary",
+    "metrics/sources",
+    "metrics/history",
+)
+ROUTES = [*(f"/api/claude/{name}" for name in READ), "/metrics", "/openapi.json", "/nothing"]
+ID = "00000000-0000-4000-8000-0000000000ff"
+CHANGES = [
+    ("POST", "/api/claude/feedback"),
+    ("PUT", f"/api/claude/feedback/{ID}"),
+    ("DELETE", f"/api/claude/feedback/{ID}"),
+    ("DELETE", f"/api/claude/requests/{ID}"),
+    ("DELETE", "/api/claude/requests?method=POST"),
+]
 
 
 async def status(api: httpx.AsyncClient, path: str = "/api/claude/requests", **headers: str) -> int:
@@ -44,6 +62,53 @@ async def test_a_cross_site_post_is_refused_before_anything_is_read(api: httpx.A
     answer = await api.post("/api/claude/requests", headers={"origin": "null"}, content=b"x=1")
     assert answer.status_code == 403
     assert answer.json()["error"] == "Forbidden"
+
+
+@pytest.mark.parametrize(("method", "path"), CHANGES)
+async def test_nobody_else_changes_anything(captures: Captures, method: str, path: str) -> None:
+    """A rebound host, a foreign page, a missing and a wrong token, a body over the limit, on each route that writes."""
+    body = {"request_id": captures.ids[1], "rating": 1.0}
+    good = {"authorization": f"Bearer {TOKEN}"}
+    foreign = [
+        {"host": "evil.example:3001"},
+        {"origin": "https://evil.example"},
+        {"origin": "null"},
+        {"sec-fetch-site": "cross-site"},
+    ]
+    async with served(app_on(captures, token=TOKEN, token_required=True)) as api:
+        for headers in foreign:
+            answer = await api.request(method, path, json=body, headers={**good, **headers})
+            assert (answer.status_code, answer.json()["error"]) == (403, "Forbidden")
+        for headers in ({}, {"authorization": "Bearer wrong"}, {"authorization": f"Basic {TOKEN}"}):
+            answer = await api.request(method, path, json=body, headers=headers)
+            assert (answer.status_code, answer.json()["error"]) == (401, "Unauthorized")
+        answer = await api.request(method, path, json={**body, "feedback_text": "x" * 70_000}, headers=good)
+        assert (answer.status_code, answer.json()["error"]) == (413, "Request too large")
+        assert answer.headers["connection"] == "close"
+        listed = (await api.get("/api/claude/requests", headers=good)).json()
+    assert listed["total"] == 12
+    assert not any(one["has_feedback"] for one in listed["requests"])
+
+
+async def test_a_body_that_does_not_say_its_length_is_refused_at_the_limit(api: httpx.AsyncClient) -> None:
+    head = (
+        f"POST /api/claude/feedback HTTP/1.1\r\nHost: 127.0.0.1:{api.base_url.port}\r\n"
+        "Content-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"
+    )
+    connection = trio.socket.socket()
+    await connection.connect(("127.0.0.1", api.base_url.port))
+    async with trio.SocketStream(connection) as stream:
+        await stream.send_all(head.encode() + (b"3e8\r\n" + b" " * 1000 + b"\r\n") * 70)
+        answer = b""
+        with trio.fail_after(10):
+            while b"Request too large" not in answer:
+                answer += await stream.receive_some()
+    assert answer.startswith(b"HTTP/1.1 413 ")
+
+
+async def test_a_form_that_a_page_may_post_without_asking_is_not_read(api: httpx.AsyncClient) -> None:
+    answer = await api.post("/api/claude/feedback", content=b"{}", headers={"content-type": "text/plain"})
+    assert (answer.status_code, answer.json()["error"]) == (400, "Invalid request parameters")
 
 
 async def test_a_preflight_of_a_foreign_page_is_refused_and_no_answer_has_cors_headers(api: httpx.AsyncClient) -> None:

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from claudeproxy.api.contexts import MAX_REQUESTS
 from claudeproxy.api.schemas import AttributionList
 from tests.api.captures import exchange, prompt, whole
 from tests.api.conftest import MAIN, Captures, app_on, served
@@ -73,10 +72,10 @@ async def test_a_wrong_parameter_is_400_and_named(api: httpx.AsyncClient, query:
 
 @pytest.fixture(scope="module")
 def many(tmp_path_factory: pytest.TempPathFactory) -> Captures:
-    """201 requests: one more than are expanded for one answer."""
+    """201 requests of five pieces each: more than an answer shows without a limit."""
     made = Captures(tmp_path_factory.mktemp("contexts") / "captures.db")
     body = prompt("again")
-    numbers = range(1, MAX_REQUESTS + 2)
+    numbers = range(1, 202)
     made.record([(number, exchange(number, body=whole(body))) for number in numbers])
     for number in numbers:
         made.explain(number, body, MAIN)
@@ -84,18 +83,20 @@ def many(tmp_path_factory: pytest.TempPathFactory) -> Captures:
     return made
 
 
-async def test_more_requests_than_fit_a_page_of_the_list_are_all_counted(many: Captures) -> None:
-    after_the_first = {"start_time": "2026-01-01T00:00:02Z"}
+async def test_pages_go_through_all_requests_and_total_counts_every_piece(many: Captures) -> None:
     async with served(app_on(many)) as api:
-        attributions, total = await found(api, **after_the_first)
-        docs, docs_total = await found(api, source_name="docs", limit=1, offset=199, **after_the_first)
-    assert (len(attributions), total) == (1000, 1000)
-    assert (docs, docs_total) == ([(many.ids[2], 11)], 200)
+        attributions, total = await found(api)
+        docs, docs_total = await found(api, source_name="docs", limit=1, offset=200)
+        across, _ = await found(api, limit=3, offset=1003)
+        since, since_total = await found(api, start_time="2026-01-01T00:00:02Z")
+    assert (len(attributions), total) == (1000, 1005)
+    assert (docs, docs_total) == ([(many.ids[1], 11)], 201)
+    assert across == [(many.ids[1], 13), (many.ids[1], 14)]
+    assert (len(since), since_total) == (1000, 1000)
 
 
-async def test_a_search_through_too_many_requests_is_refused_with_advice(many: Captures) -> None:
+async def test_pages_end_to_end_are_all_pieces_once_and_in_order(many: Captures) -> None:
     async with served(app_on(many)) as api:
-        answer = await api.get("/api/claude/contexts?source_name=docs")
-    assert answer.status_code == 400
-    assert answer.json()["error"] == "Invalid request parameters"
-    assert "narrow the search by start_time" in answer.json()["details"]
+        pages = [await found(api, source_type="Tool", limit=70, offset=offset) for offset in (0, 70, 140)]
+    assert [one for page, _ in pages for one in page] == [(many.ids[number], 10) for number in range(201, 0, -1)]
+    assert {total for _, total in pages} == {201}

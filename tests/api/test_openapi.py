@@ -28,46 +28,111 @@ async def document(api: httpx.AsyncClient) -> dict[str, object]:
 
 
 def operations(document: dict) -> dict[str, dict]:
+    """The operations that read, by path."""
     return {path: methods["get"] for path, methods in document["paths"].items()}
+
+
+def every_operation(document: dict) -> dict[tuple[str, str], dict]:
+    return {
+        (method, path): operation
+        for path, methods in document["paths"].items()
+        for method, operation in methods.items()
+    }
 
 
 async def test_it_is_openapi_3_1_and_names_every_route(document: dict) -> None:
     assert document["openapi"].startswith("3.1")
     assert document["info"]["version"] == "1.2.3"
-    assert document["paths"].keys() == {
-        "/api/claude/requests",
-        "/api/claude/requests/{id}",
-        "/api/claude/requests/{id}/body",
-        "/api/claude/responses/{id}",
-        "/api/claude/responses/{id}/body",
-        "/api/claude/contexts",
-        "/api/claude/health",
-    }
-    assert all(methods.keys() == {"get"} for methods in document["paths"].values())
-    assert all(operation["summary"] for operation in operations(document).values())
+    assert {
+        *(("get", f"/api/claude/requests{rest}") for rest in ("", "/{id}", "/{id}/body")),
+        *(("delete", f"/api/claude/requests{rest}") for rest in ("", "/{id}")),
+        *(("get", f"/api/claude/responses/{{id}}{rest}") for rest in ("", "/body")),
+        *(("get", f"/api/claude/metrics/{rest}") for rest in ("summary", "sources", "history")),
+        *(("get", f"/api/claude/sessions{rest}") for rest in ("", "/{session_id}")),
+        *(("get", f"/api/claude/feedback{rest}") for rest in ("", "/{id}", "/by-request/{request_id}")),
+        *((method, "/api/claude/feedback/{id}") for method in ("put", "delete")),
+        ("post", "/api/claude/feedback"),
+        ("get", "/api/claude/contexts"),
+        ("get", "/api/claude/health"),
+        ("get", "/metrics"),
+    } <= every_operation(document).keys()
+    assert all(operation["summary"] for operation in every_operation(document).values())
+    names = [operation["operationId"] for operation in every_operation(document).values()]
+    assert len(names) == len(set(names))
 
 
 async def test_every_operation_names_its_errors(document: dict) -> None:
-    for path, operation in operations(document).items():
-        expected = {"200", "401", "403", "413", "500"}
-        expected |= {"404"} if "{id}" in path else set()
-        expected |= {"400"} if path in ("/api/claude/requests", "/api/claude/contexts") else set()
-        assert operation["responses"].keys() == expected
-        assert all(operation["responses"][status]["content"] == ERROR for status in expected - {"200"})
+    more = {("post", "/api/claude/feedback"): {"404", "409"}, ("delete", "/api/claude/requests/{id}"): {"409"}}
+    more["get", "/api/claude/live"] = {"503"}
+    for (method, path), operation in every_operation(document).items():
+        expected = {"401", "403", "413", "500", *more.get((method, path), set())}
+        expected |= {"404"} if "{" in path else set()
+        asks = "requestBody" in operation or any(one["in"] == "query" for one in operation["parameters"])
+        expected |= {"400"} if asks else set()
+        errors = {status: answer for status, answer in operation["responses"].items() if status >= "400"}
+        assert errors.keys() == expected, (method, path)
+        assert all(answer["content"] == ERROR for answer in errors.values())
+        assert len(operation["responses"]) == len(errors) + 1
     assert document["components"]["schemas"]["Error"]["required"] == ["error", "details"]
 
 
-async def test_downloads_are_bytes(document: dict) -> None:
+async def test_a_body_is_required_and_says_what_it_may_hold(document: dict) -> None:
+    made = every_operation(document)["post", "/api/claude/feedback"]["requestBody"]
+    changed = every_operation(document)["put", "/api/claude/feedback/{id}"]["requestBody"]
+    assert made["required"]
+    assert changed["required"]
+    new, change = (body["content"]["application/json"]["schema"] for body in (made, changed))
+    assert new["required"] == ["request_id", "rating"]
+    assert (new["additionalProperties"], change["additionalProperties"]) == (False, False)
+    assert change["minProperties"] == 1
+    for schema in (new, change):
+        assert schema["properties"]["rating"].items() >= {("type", "number"), ("minimum", -1), ("maximum", 1)}
+        assert "default" not in schema["properties"]["rating"]
+
+
+async def test_links_lead_to_operations_and_their_parameters(document: dict) -> None:
+    known = {
+        operation["operationId"]: {one["name"] for one in operation["parameters"]}
+        for operation in every_operation(document).values()
+    }
+    linked = [
+        link
+        for operation in every_operation(document).values()
+        for answer in operation["responses"].values()
+        for link in answer.get("links", {}).values()
+    ]
+    assert len(linked) > 10
+    for link in linked:
+        assert link["parameters"].keys() <= known[link["operationId"]]
+
+
+async def test_downloads_are_bytes_and_metrics_are_text(document: dict) -> None:
+    kinds = {"/metrics": "text/plain", "/api/claude/live": "text/event-stream"}
     for path, operation in operations(document).items():
+        if path == "/api/claude/export":
+            continue  # of the format that was asked for
         (content_type,) = operation["responses"]["200"]["content"]
-        assert content_type == ("application/octet-stream" if path.endswith("/body") else "application/json")
+        expected = "application/octet-stream" if path.endswith("/body") else kinds.get(path, "application/json")
+        assert content_type == expected
 
 
 async def test_parameters_are_optional_bounded_and_never_null(document: dict) -> None:
     parameters = {one["name"]: one for one in operations(document)["/api/claude/requests"]["parameters"]}
     assert parameters.keys() == {
         *("start_time", "end_time", "context_source", "source_type", "request_class", "method", "path", "model"),
-        *("status", "state", "session_id", "agent_id", "project", "limit", "offset", "as_of"),
+        *(
+            "status",
+            "state",
+            "session_id",
+            "agent_id",
+            "project",
+            "over",
+            "q",
+            "everywhere",
+            "limit",
+            "offset",
+            "as_of",
+        ),
     }
     assert not any(one.get("required") for one in parameters.values())
     assert all(one["description"] for one in parameters.values())
@@ -110,7 +175,9 @@ async def test_the_token_is_optional_or_required_as_it_is(captures: Captures, do
 
 async def test_two_applications_do_not_share_their_routes(captures: Captures) -> None:
     for version in ("1", "2"):
-        app = create_app(captures.reader, token=None, accepted_hosts=(), health=dict, version=version)
+        app = create_app(
+            captures.reader, open_writer=captures.writer, token=None, accepted_hosts=(), health=dict, version=version
+        )
         async with served(app) as api:
             assert (await api.get("/openapi.json")).json()["info"]["version"] == version
 
@@ -124,9 +191,12 @@ async def test_the_reference_names_every_route_parameter_and_field(document: dic
 
     schemas = document["components"]["schemas"]
     assert named(*document["paths"]) == []
-    for operation in operations(document).values():
+    for operation in every_operation(document).values():
         assert named(*(parameter["name"] for parameter in operation["parameters"])) == []
-        answer = operation["responses"]["200"]["content"].get("application/json", {"schema": {}})
-        assert named(*answer["schema"].get("properties", {})) == []
+        for answer in operation["responses"].values():
+            content = answer.get("content", {}).get("application/json", {"schema": {}})
+            assert named(*content["schema"].get("properties", {})) == []
+    for name in ("SourceMetrics", "HistoryPoint", "SessionTotals", "SessionAgent", "SessionTurn", "SessionRequest"):
+        assert named(*schemas[name]["properties"]) == []
     assert named(*schemas["Attribution"]["properties"], *schemas["SourceTotal"]["properties"]) == []
     assert named(*schemas["SourceType"]["enum"], *schemas["State"]["enum"], *schemas["BodyKept"]["enum"]) == []

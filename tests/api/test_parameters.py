@@ -6,8 +6,18 @@ import pytest
 from pydantic import ValidationError
 
 from claudeproxy.api.errors import ApiError, invalid_parameters
-from claudeproxy.api.parameters import ContextQuery, RequestQuery
+from claudeproxy.api.parameters import (
+    ContextQuery,
+    DeletionQuery,
+    FeedbackQuery,
+    HistoryQuery,
+    RequestQuery,
+    SessionQuery,
+    SourceQuery,
+    SummaryQuery,
+)
 from claudeproxy.model import SourceType, State
+from claudeproxy.store.values import RequestFilters
 
 
 def refused(query: type[RequestQuery | ContextQuery], /, **parameters: object) -> ApiError:
@@ -54,6 +64,11 @@ def test_texts_become_values() -> None:
         ({"status": "2xx"}, "status"),
         ({"method": ""}, "method"),
         ({"model": "x" * 1001}, "model"),
+        ({"over": "-1"}, "over"),
+        ({"over": "nan"}, "over"),
+        ({"over": "1000001"}, "over"),
+        ({"q": "x" * 1001}, "q"),
+        ({"everywhere": "maybe"}, "everywhere"),
         ({"modle": "claude"}, "modle: there is no such parameter"),
     ],
 )
@@ -80,3 +95,24 @@ def test_an_id_in_a_filter_is_a_uuid_in_any_spelling() -> None:
     assert query.request_id == "00000000-0000-4000-8000-00000000abcd"
     assert "request_id: give a UUID" in (refused(ContextQuery, request_id="abc").details or "")
     assert "request_id" in (refused(ContextQuery, request_id=["a", "b"]).details or "")
+
+
+def test_filters_of_the_api_are_filters_of_the_store() -> None:
+    query = RequestQuery.model_validate(
+        {"context_source": "docs", "over": "1e-12", "q": "words", "everywhere": "true", "limit": "5", "as_of": "7"}
+    )
+    assert query.filters() == RequestFilters(source="docs", over=1, q="words", everywhere=True, limit=5, as_of=7)
+    bounded = RequestQuery.model_validate({"start_time": "0001-01-01", "end_time": "9999-12-31"}).filters()
+    assert (bounded.since, bounded.until) == (0, (1 << 63) - 1)
+
+
+def test_a_deletion_has_the_filters_of_the_list_and_no_pages() -> None:
+    names = RequestQuery.model_fields.keys() - {"limit", "offset", "as_of"}
+    assert DeletionQuery.model_fields.keys() == names | {"dry_run"}
+    assert DeletionQuery.model_validate({"state": "complete"}).filters() == RequestFilters(state="complete")
+
+
+@pytest.mark.parametrize("query", [SummaryQuery, SourceQuery, HistoryQuery, FeedbackQuery, SessionQuery, ContextQuery])
+def test_every_time_must_begin_before_it_ends(query: type[SummaryQuery]) -> None:
+    with pytest.raises(ValidationError, match="start_time must be before end_time"):
+        query.model_validate({"start_time": "2026-01-02", "end_time": "2026-01-01"})

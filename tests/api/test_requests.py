@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from itertools import combinations
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
@@ -48,6 +49,11 @@ async def test_the_list_is_newest_first_with_the_fields_of_the_contract(
         "method": "POST",
         "url": "https://api.anthropic.com/v1/messages?beta=true",
         "total_tokens": 10 + 11 + 12 + 13 + 14,
+        "accuracy": "estimated",
+        "expected_error": None,
+        "cost": None,
+        "cost_note": None,
+        "subscription": False,
         "has_feedback": False,
         "state": "complete",
         "error": None,
@@ -87,36 +93,82 @@ async def test_failed_aborted_and_cut_exchanges_appear_with_their_error(api: htt
     assert by_state["interrupted"]["latency_ms"] is None
 
 
-@pytest.mark.parametrize(
-    ("parameters", "numbers"),
-    [
-        ({"start_time": "2026-01-01T00:00:11Z"}, [12, 11]),
-        ({"end_time": "2026-01-01T00:00:02Z"}, [1]),
-        ({"start_time": "2026-01-01T00:00:04Z", "end_time": "2026-01-01T00:00:06Z"}, [5, 4]),
-        ({"start_time": "2026-01-01T01:00:11+01:00"}, [12, 11]),
-        ({"context_source": "docs"}, [2, 1]),
-        ({"context_source": "MCP: docs"}, [2, 1]),
-        ({"context_source": "nobody"}, []),
-        ({"source_type": "McpServer"}, [2, 1]),
-        ({"source_type": "Skill"}, []),
-        ({"request_class": "subagent"}, [2]),
-        ({"method": "HEAD"}, [9]),
-        ({"path": "/v1/messages", "status": 429}, [3]),
-        ({"path": "/api/*"}, [8]),
-        ({"model": "claude-haiku-4-5"}, [2]),
-        ({"status": 502}, [4]),
-        ({"state": "in_flight"}, [10]),
-        ({"state": "upstream_error"}, [4]),
-        ({"session_id": "session-1"}, [2, 1]),
-        ({"agent_id": "a1b2"}, [2]),
-        ({"project": "/home/someone/project"}, [2, 1]),
-        ({"session_id": "session-1", "request_class": "main", "status": 200, "context_source": "docs"}, [1]),
-    ],
-)
+FOUND: list[tuple[dict[str, object], list[int]]] = [
+    ({"start_time": "2026-01-01T00:00:11Z"}, [12, 11]),
+    ({"end_time": "2026-01-01T00:00:02Z"}, [1]),
+    ({"start_time": "2026-01-01T00:00:04Z", "end_time": "2026-01-01T00:00:06Z"}, [5, 4]),
+    ({"start_time": "2026-01-01T01:00:11+01:00"}, [12, 11]),
+    ({"context_source": "docs"}, [2, 1]),
+    ({"context_source": "MCP: docs"}, [2, 1]),
+    ({"context_source": "nobody"}, []),
+    ({"source_type": "McpServer"}, [2, 1]),
+    ({"source_type": "Skill"}, []),
+    ({"request_class": "subagent"}, [2]),
+    ({"method": "HEAD"}, [9]),
+    ({"path": "/v1/messages", "status": 429}, [3]),
+    ({"path": "/api/*"}, [8]),
+    ({"model": "claude-haiku-4-5"}, [2]),
+    ({"status": 502}, [4]),
+    ({"state": "in_flight"}, [10]),
+    ({"state": "upstream_error"}, [4]),
+    ({"session_id": "session-1"}, [2, 1]),
+    ({"agent_id": "a1b2"}, [2]),
+    ({"project": "/home/someone/project"}, [2, 1]),
+    ({"session_id": "session-1", "request_class": "main", "status": 200, "context_source": "docs"}, [1]),
+    ({"over": "0.000001"}, []),
+    ({"q": "agent"}, [2]),
+    ({"q": "hello number"}, [5, 4, 3]),
+    ({"q": "You are a test", "everywhere": "true"}, [10, 6, 5, 4, 3, 2, 1]),
+]
+"""Filters, and the numbers of the exchanges that they find."""
+
+
+@pytest.mark.parametrize(("parameters", "numbers"), FOUND)
 async def test_each_filter_works_alone_and_with_others(
     api: httpx.AsyncClient, parameters: dict[str, object], numbers: list[int]
 ) -> None:
     assert await listed(api, **parameters) == numbers
+
+
+async def test_any_two_filters_together_find_what_both_find(api: httpx.AsyncClient) -> None:
+    for one, two in combinations(FOUND, 2):
+        names = {*one[0], *two[0]}
+        apart = len(names) == len(one[0]) + len(two[0])
+        if apart and "everywhere" not in names and not {"start_time", "end_time"} <= names:
+            both = [number for number in one[1] if number in two[1]]
+            assert await listed(api, **one[0], **two[0]) == both
+
+
+async def test_all_filters_together(api: httpx.AsyncClient) -> None:
+    every = {
+        "start_time": "2026-01-01T00:00:01Z",
+        "end_time": "2026-01-01T00:00:03Z",
+        "context_source": "docs",
+        "source_type": "McpServer",
+        "request_class": "subagent",
+        "method": "POST",
+        "path": "/v1/messages",
+        "model": "claude-haiku-4-5",
+        "status": 200,
+        "state": "complete",
+        "session_id": "session-1",
+        "agent_id": "a1b2",
+        "project": "project",
+        "q": "agent",
+        "everywhere": "true",
+    }
+    assert await listed(api, **every) == [2]
+    others = {"method": "HEAD", "status": 429, "state": "in_flight", "agent_id": "x", "q": "nowhere", "project": "p"}
+    for name, value in others.items():
+        assert await listed(api, **{**every, name: value}) == []
+
+
+@pytest.mark.parametrize(
+    "words", ['"', "a AND", "NEAR(", "*", "col:x", "(", "\0", "-", "🌿", "'; DROP TABLE requests", " "]
+)
+async def test_any_text_is_a_query(api: httpx.AsyncClient, words: str) -> None:
+    answer = await api.get("/api/claude/requests", params={"q": words})
+    assert answer.status_code == 200
 
 
 async def test_pages_follow_one_another_and_total_counts_all(api: httpx.AsyncClient) -> None:
@@ -146,7 +198,12 @@ async def test_paging_is_stable_while_captures_arrive(tmp_path: Path) -> None:
 
 
 async def test_a_wrong_parameter_is_400_and_named(api: httpx.AsyncClient) -> None:
-    for query, name in (("limit=101", "limit"), ("offset=-1", "offset"), ("sort=asc", "sort"), ("q=text", "q")):
+    for query, name in (
+        ("limit=101", "limit"),
+        ("offset=-1", "offset"),
+        ("sort=asc", "sort"),
+        ("everywhere=maybe", "everywhere"),
+    ):
         answer = await api.get(f"/api/claude/requests?{query}")
         assert answer.status_code == 400
         assert answer.json()["error"] == "Invalid request parameters"

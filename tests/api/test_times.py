@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from claudeproxy.api.times import iso, iso_or_none, parse_time
+from claudeproxy.api.times import iso, iso_or_none, parse_time, within_reach
 
 NEW_YEAR = 1_767_225_600_000_000_000  # 2026-01-01T00:00:00Z
 
@@ -48,7 +48,20 @@ def test_what_is_no_time_is_refused_with_an_example(text: str) -> None:
         parse_time(text)
 
 
-@pytest.mark.parametrize("text", ["1969-12-31T23:59:59Z", "2500-01-01", "9999-12-31T23:59:59Z", "0001-01-01"])
-def test_times_that_the_database_cannot_hold_are_refused(text: str) -> None:
-    with pytest.raises(ValueError, match="between 1970 and 2262"):
-        parse_time(text)
+@pytest.mark.parametrize(
+    ("text", "nearest"),
+    [
+        ("1969-12-31T23:59:59Z", 0),
+        ("0001-01-01", 0),
+        ("0000-01-01T00:00:00Z", 0),  # RFC 3339 has a year 0
+        ("2500-01-01", (1 << 63) - 1),
+        ("9999-12-31t23:59:59z", (1 << 63) - 1),
+        ("2026-01-01", NEW_YEAR),
+    ],
+)
+def test_times_that_no_capture_can_have_become_the_nearest_that_the_database_holds(text: str, nearest: int) -> None:
+    assert within_reach(parse_time(text)) == nearest
+
+
+def test_no_time_stays_none() -> None:
+    assert within_reach(None) is None

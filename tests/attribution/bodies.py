@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from claudeproxy.attribution import AttributionEngine
@@ -12,7 +13,7 @@ from claudeproxy.sansio.messages import layout
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from claudeproxy.model import RawHeaders, RequestAttribution, Segment
+    from claudeproxy.model import RawHeaders, RequestAttribution, Segment, Source, WholeText
 
 VERSION = "2.1.330"
 BILLING = f"x-anthropic-billing-header: cc_version={VERSION}.519; cc_entrypoint=cli; cch=00000;"
@@ -78,6 +79,23 @@ def body(
     request = {"model": "claude-example", "max_tokens": 1000, "stream": True, **more}
     value = {**request, "system": system, "tools": [*tools], "messages": [*messages]}
     return json.dumps(value, ensure_ascii=ascii_only, separators=(",", ":")).encode("utf-8", "surrogatepass")
+
+
+@dataclass
+class Told:
+    """Evidence that consists of texts that stood alone."""
+
+    texts: list[WholeText]
+    source: Source | None = None
+
+    def agent_call(self, session_id: str, prompt: str) -> None:
+        return None
+
+    def injected(self, session_id: str, text: str) -> Source | None:
+        return self.source
+
+    def whole_texts(self, session_id: str | None, owner: str) -> list[WholeText]:
+        return [one for one in self.texts if one.owner == owner]
 
 
 def engine() -> AttributionEngine:

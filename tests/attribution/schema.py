@@ -156,13 +156,16 @@ block = st.one_of(
     values,
 )
 message = st.fixed_dictionaries(
-    {"role": st.sampled_from(["user", "assistant", "system", "tool"])},
+    {
+        "role": st.sampled_from(["user", "assistant", "system", "tool"]),
+        "content": st.one_of(st.lists(block, min_size=1, max_size=5), words),
+    },
     optional={
-        "content": st.one_of(st.lists(block, min_size=1, max_size=5), st.lists(block, max_size=4), words, st.none()),
         "output_config": values,
         "clear_at": st.just("next_user_message"),
     },
 )
+odd = st.one_of(message, st.fixed_dictionaries({}, optional={"role": words, "content": values}))
 parameters = {
     "model": words,
     "max_tokens": st.integers(),
@@ -177,7 +180,7 @@ parameters = {
     "requests": st.lists(values, max_size=1),
 }
 requests = st.fixed_dictionaries(
-    {"messages": st.one_of(st.lists(message, min_size=1, max_size=5), st.lists(message, max_size=4))},
+    {"messages": st.one_of(st.lists(message, min_size=1, max_size=5), st.lists(odd, max_size=4))},
     optional={
         "system": st.one_of(words, st.lists(text, max_size=3), values),
         "tools": st.one_of(st.lists(tool, max_size=3), values),

@@ -38,6 +38,9 @@ class Says:
     def injected(self, session_id: str, text: str) -> Source | None:
         return self.source if (session_id, text.strip()) == ("s", self.text) else None
 
+    def whole_texts(self, session_id: str | None, owner: str) -> tuple[()]:
+        return ()
+
 
 def analyze(evidence: Says, *messages: object, session: str = "s"):
     request = body(user(reminder("# claudeMd"), text("go")), *messages, system=[text(BILLING)], tools=[tool("Read")])

@@ -40,6 +40,7 @@ DEFERRED = (
 )
 AGENTS = (
     "Available agent types for the Agent tool:\n- Explore: planted-explore (Tools: Read)\n"
+    "- box:guide: planted-guide (Tools: Read)\n"
     "- planner: planted-planner\n- not: an entry (Tools: All tools)\n\nWhen you launch multiple agents, be quick."
 )
 INSTRUCTIONS = (
@@ -372,3 +373,42 @@ def test_a_subagents_request_is_its_agents():
     assert labels(found, KNOWN) == {"Framework: system prompt"}
     assert found.identity.request_class == "subagent"
     assert found.identity.agent_id == "a1"
+
+
+def test_a_memory_file_without_a_preamble_is_named_by_its_path_alone():
+    """What the client says of its scope is no part of the path; words in brackets of the path's own are."""
+    scope = "project instructions, checked into the codebase"
+    for head, name in ((f"/p/CLAUDE.md ({scope})", "/p/CLAUDE.md"), ("/p (old)/CLAUDE.md", "/p (old)/CLAUDE.md")):
+        found = analyze(body(user(reminder(f"Contents of {head}:\n\nplanted"), text("go"))))
+        assert labels(found, "planted") == {f"Memory: {name}"}
+
+
+def test_older_versions_tell_about_background_tasks_in_a_reminder():
+    """The result that it quotes is the agent's whose call it names (2.1.100)."""
+    notice = (
+        "A background agent completed a task:\n<task-notification>\n<task-id>a1</task-id>\n"
+        "<tool-use-id>t1</tool-use-id>\n<result>planted-report</result>\n</task-notification>"
+    )
+    started = said(use("t1", "Agent", subagent_type="planner", prompt="plan"))
+    found = analyze(
+        body(user(text("go")), started, user(result("t1", "Started."), reminder(notice)), tools=[tool("Agent")])
+    )
+    assert labels(found, "planted-report") == {"Agent: planner"}
+    assert labels(found, "A background agent completed") == {"Framework: task notification"}
+
+
+def test_hooks_may_stand_apart_and_glued_in_one_message():
+    """Where a skill's body parts the results, what came before it is glued and what came after is not."""
+    asked = said(use("a", "Skill", skill="tidy"), use("b", "Bash", command="ls"))
+    style = f"<system-reminder>\n{STYLE_REMINDER}\n</system-reminder>"
+    glued = f"Launching\n\n{style}\n\n<system-reminder>\nPreToolUse:Bash hook"
+    answers = user(
+        result("a", f"{glued} additional context: planted-before\n</system-reminder>"),
+        result("b", "out"),
+        text("planted-body"),
+        reminder("PostToolUse:Bash hook additional context: planted-after"),
+    )
+    found = analyze(body(user(text("go")), asked, answers, tools=[tool("Skill"), tool("Bash")]))
+    assert labels(found, "planted-before") == {"Hook: PreToolUse:Bash"}
+    assert labels(found, "planted-after") == {"Hook: PostToolUse:Bash"}
+    assert labels(found, STYLE_REMINDER) == {"Framework: output style"}

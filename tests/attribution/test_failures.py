@@ -56,7 +56,8 @@ def test_a_failed_call_is_an_error_of_what_was_called():
         result("c", "own-c", is_error=True),
         result("d", "own-d", is_error=True),
     ]
-    found = analyze(body(user(text("q")), said(*calls), user(*answers), tools=[tool("mcp__docs__find")]))
+    tools = [tool("mcp__docs__find"), tool("mcp__plugin_acme_db__get")]
+    found = analyze(body(user(text("q")), said(*calls), user(*answers), tools=tools))
     assert owners(found, "own-a") == {("Tool: Bash", "error")}
     assert owners(found, "own-b") == {("MCP: docs", "error")}
     assert owners(found, "own-c") == {("Skill: acme:vectorize", "error")}

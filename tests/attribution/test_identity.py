@@ -191,6 +191,9 @@ class Calls:
     def injected(self, session_id: str, text: str) -> None:
         return None
 
+    def whole_texts(self, session_id: str | None, owner: str) -> tuple[()]:
+        return ()
+
 
 def identify_with(evidence: Calls, request: bytes, **fields: str):
     return engine().analyze_request(request, headers=headers(**fields), evidence=evidence).identity
@@ -269,3 +272,36 @@ def test_what_begins_with_a_prompt(messages, expected):
 @pytest.mark.parametrize(("header", "expected"), [("2", 2), ("0", 0), ("-1", 0), ("99999", 0), ("x", 0)])
 def test_attempts_that_the_client_counts(header, expected):
     assert identify(body(user(text("go"))), x_stainless_retry_count=header).retry_count == expected
+
+
+# --- what the URL says ------------------------------------------------------------------------------------------------
+
+MESSAGES = "/v1/messages"
+COUNT = "/v1/messages/count_tokens"
+
+
+@pytest.mark.parametrize(
+    ("path", "limited", "expected"),
+    [
+        (MESSAGES, False, "other"),  # the API will refuse it, but it asked for an answer
+        (f"https://api.example{MESSAGES}?beta=true", False, "other"),
+        (f"/team-a{MESSAGES}/", False, "other"),
+        (COUNT, True, "count_tokens"),
+        (f"{COUNT}?beta=true", False, "count_tokens"),
+        ("/model/claude/invoke", False, "count_tokens"),  # a path that does not say
+        (None, False, "count_tokens"),
+        (None, True, "other"),
+    ],
+)
+def test_the_path_tells_who_only_asks_for_a_size(path, limited, expected):
+    """`max_tokens` speaks only where the path says nothing."""
+    raw = json.dumps({"messages": [], **({"max_tokens": 5} if limited else {})}).encode()
+    assert engine().analyze_request(raw, url_path=path).identity.request_class == expected
+
+
+def test_the_path_goes_before_a_stated_class():
+    """The client names what it counts for."""
+    sender = headers(user_agent="claude-cli/2.1.330 (external, cli)", x_claude_code_request_class="main")
+    for path, expected in ((COUNT, "count_tokens"), (MESSAGES, "main")):
+        found = engine().analyze_request(body(user(text("go"))), headers=sender, url_path=path)
+        assert found.identity.request_class == expected

@@ -105,3 +105,35 @@ def test_a_container_without_files_is_the_clients():
     """An unknown form is not guessed at."""
     found = analyze(body(user(reminder(PREAMBLE + "nothing of the kind"), text("go")), system(ENVIRONMENT)))
     assert labels(found, "nothing of the kind") == {"Framework: memory preamble"}
+
+
+def test_quoted_entries_that_run_ahead_do_not_hide_the_files_behind_them():
+    """A file may quote entries of any scope: those count that leave room for the most files."""
+    ahead = entry(f"{CWD}/CLAUDE.md", "local", "quoted-one")
+    auto = entry("/home/dev/.claude/projects/x/memory/MEMORY.md", "auto", "quoted-two")
+    found = memory(
+        entry("/home/dev/.claude/CLAUDE.md", "user", f"of-user\n\n{ahead}\n\nstill-user"),
+        entry("/home/dev/.claude/rules/mine.md", "user", "of-rule"),
+        entry(f"{CWD}/CLAUDE.md", "project", f"of-project\n\n{auto}\n\nstill-project"),
+        entry(f"{CWD}/.claude/CLAUDE.md", "project", "of-second"),
+        entry(f"{CWD}/CLAUDE.local.md", "local", "of-local"),
+    )
+    expected = dict.fromkeys(("of-user", "quoted-one", "still-user"), "/home/dev/.claude/CLAUDE.md")
+    expected |= {"of-rule": "/home/dev/.claude/rules/mine.md", "of-second": f"{CWD}/.claude/CLAUDE.md"}
+    expected |= dict.fromkeys(("of-project", "quoted-two", "still-project"), f"{CWD}/CLAUDE.md")
+    expected |= {"of-local": f"{CWD}/CLAUDE.local.md"}
+    assert {words: labels(found, words) for words in expected} == {w: {f"Memory: {p}"} for w, p in expected.items()}
+
+
+def test_nested_memory_lies_below_the_working_directory():
+    """Or is the user's own, or is imported; anything else is quoted by the file before it."""
+    items = [
+        f"Contents of {CWD}/deep/CLAUDE.md:\n\nof-deep @/else/more.md",
+        "Contents of /elsewhere/CLAUDE.md:\n\nquoted",
+        "Contents of /else/more.md:\n\nof-import",
+        "Contents of /home/dev/.claude/rules/py.md:\n\nof-rule",
+    ]
+    found = analyze(body(user(text("go")), system(ENVIRONMENT), user(text("on")), system("\n\n".join(items))))
+    expected = {"of-deep": f"{CWD}/deep/CLAUDE.md", "quoted": f"{CWD}/deep/CLAUDE.md"}
+    expected |= {"of-import": "/else/more.md", "of-rule": "/home/dev/.claude/rules/py.md"}
+    assert {words: labels(found, words) for words in expected} == {w: {f"Memory: {p}"} for w, p in expected.items()}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from claudeproxy.attribution.names import (
+    MAX_POSSIBLE,
     extract_mcp_server_name,
     gather_servers,
     normalize_server,
@@ -87,3 +88,27 @@ def test_many_servers_take_no_longer_each():
     tools = [f"mcp__server_{number}__tool" for number in range(100_000)]
     servers = gather_servers(tools, [f"server_{number}" for number in range(100_000)])
     assert servers.tool_source("mcp__server_7__tool") == Source(type=SourceType.MCP_SERVER, name="server_7")
+
+
+def test_a_name_that_nobody_spelled_is_a_guess_where_it_could_end_twice():
+    """One double underscore leaves no choice; several do, until the client writes the server's name."""
+    tools = ["mcp__a__b__c", "mcp__d__e"]
+    guessed = gather_servers(tools, [])
+    assert (guessed.certainty("mcp__a__b__c"), guessed.certainty("mcp__d__e"), guessed.certainty("Read")) == (0.8, 1, 1)
+    assert gather_servers(tools, ["a__b"]).certainty("mcp__a__b__c") == 1
+
+
+def test_the_names_that_a_guess_leaves_open_are_told_and_few():
+    """The longest first; none where the name is certain."""
+    assert gather_servers(["mcp__a__b__c"], []).possible("mcp__a__b__c") == ("a__b", "a")
+    assert gather_servers(["mcp__a__b__c"], ["a__b"]).possible("mcp__a__b__c") == ()
+    assert gather_servers(["Read", "mcp__a__b"], []).possible("Read") == ()
+    endless = f"mcp__a{'__b' * 1000}"
+    assert len(gather_servers([endless], []).possible(endless)) == MAX_POSSIBLE
+
+
+def test_all_tools_of_an_aggregator_are_its_own():
+    """Notices write ``mcp__proxy__*`` for them."""
+    servers = gather_servers(["mcp__proxy__one__get", "mcp__proxy__two__get"], ())
+    assert servers.tool_source("mcp__proxy__*") == servers.source("proxy")
+    assert servers.tool_source("mcp__proxy__one__get") == Source(type=SourceType.MCP_SERVER, name="one", via="proxy")

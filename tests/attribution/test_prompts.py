@@ -6,9 +6,11 @@ import pytest
 
 from claudeproxy.attribution import AttributionEngine
 from tests.attribution.bodies import (
+    CLAUDE,
     CWD,
     DATE,
     IDENTITY,
+    SUBAGENT_BILLING,
     analyze,
     body,
     headers,
@@ -246,3 +248,67 @@ def test_a_failed_skill_has_no_body():
     failed = result("a", "<tool_use_error>No such tool</tool_use_error>", is_error=True)
     request = body(user(text("go")), said(use("a", "Skill", skill="x")), user(failed, text("planted")), tools=TOOLS)
     assert labels(analyze(request), "planted") == {"User"}
+
+
+def test_a_prompt_may_be_a_picture_alone():
+    """Then no reminder is the prompt, and what 1.x wraps in a tag of its own is still a hook's."""
+    image = {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": "AAAA"}}
+    found = analyze(body(user(reminder(DATE), image), tools=TOOLS))
+    assert labels(found, DATE) == {"Framework: date"}
+    first = [text(IDENTITY)]
+    tagged = text("<session-start-hook>planted-hook</session-start-hook>")
+    client = headers(user_agent="claude-cli/1.0.128 (external, cli)")
+    found = AttributionEngine().analyze_request(body(user(tagged, image), system=first, tools=TOOLS), headers=client)
+    assert labels(found, "planted-hook") == {"Hook: SessionStart"}
+
+
+def test_a_tagged_hook_is_no_commands_body():
+    """A person may type a command's tags; 1.x puts the prompt hook's output behind the prompt."""
+    tagged = text("<user-prompt-submit-hook>planted-hook</user-prompt-submit-hook>")
+    client = headers(user_agent="claude-cli/1.0.128 (external, cli)")
+    request = body(user(command("typed"), tagged), system=[text(IDENTITY)], tools=TOOLS)
+    found = AttributionEngine().analyze_request(request, headers=client)
+    assert labels(found, "planted-hook") == {"Hook: UserPromptSubmit"}
+    assert labels(found, "<command-name>/typed") == {"User"}
+
+
+def test_a_servers_prompt_may_have_several_messages():
+    """Block by block behind the first; a command or a reminder ends them."""
+    asked = (command("mcp__docs__ask"), text("planted-first"), text("planted-second"))
+    found = analyze(body(user(*asked, reminder(DATE), text("planted-prompt")), tools=TOOLS))
+    assert owners(found, "planted-second") == {("MCP: docs", "prompt")}
+    assert labels(found, "planted-prompt") == {"User"}
+    found = analyze(body(user(*asked, command("tidy"), text("planted-body")), tools=TOOLS))
+    assert labels(found, "planted-body") == {"Command: tidy"}
+
+
+def test_stop_hooks_speak_to_agents_too():
+    """In the same words: in an agent's conversation it is the hook for its end."""
+    words = text("Stop hook feedback:\n[check]: planted-stop")
+    asked = (user(text("go")), said(text("done")), user(words))
+    assert labels(analyze(body(*asked, tools=TOOLS)), "planted-stop") == {"Hook: Stop"}
+    agents = [text(SUBAGENT_BILLING), text(IDENTITY), text("You plan.")]
+    found = analyze(body(*asked, system=agents, tools=TOOLS), x_claude_code_agent_id="a1")
+    assert labels(found, "planted-stop") == {"Hook: SubagentStop"}
+
+
+def test_a_servers_resource_is_named_as_its_tools_are():
+    """The call has the name as configured, tools the one that fits into their names."""
+    asked = use("t1", "ReadMcpResourceTool", server="my.docs", uri="x://y")
+    tools = [*TOOLS, tool("mcp__my_docs__find", "planted-schema")]
+    found = analyze(body(user(text("go")), said(asked), user(result("t1", "planted-resource")), tools=tools))
+    assert labels(found, "planted-resource") == labels(found, "planted-schema") == {"MCP: my_docs"}
+
+
+def test_a_count_needs_no_prompt():
+    """The client asks for the size of a conversation whose last turn holds reminders only (2.0.76)."""
+    hook = "SessionStart hook additional context: planted-hook"
+    request = body(user(text("go")), said(text("done")), user(reminder(DATE), reminder(hook)), tools=TOOLS)
+    counted = AttributionEngine().analyze_request(request, headers=CLAUDE, url_path="/v1/messages/count_tokens")
+    assert labels(counted, "planted-hook") == {"Hook: SessionStart"}
+
+
+def test_prompt_hooks_may_carry_a_matcher():
+    """Callbacks inside the client do (2.0.76)."""
+    found = analyze(body(user(reminder("UserPromptSubmit:Callback hook success: planted"), text("go")), tools=TOOLS))
+    assert labels(found, "planted") == {"Hook: UserPromptSubmit:Callback"}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from claudeproxy.attribution.names import framework
+from claudeproxy.attribution.prompts import COMPACT_MINIMUM
 from claudeproxy.attribution.sidecalls import FORMS, divide_side_call
 from claudeproxy.attribution.spans import Claim
 from tests.attribution.bodies import BILLING, IDENTITY, analyze, body, labels, owners, text, tool, user
@@ -55,3 +56,17 @@ def test_the_same_words_in_a_conversation_are_a_prompt():
     """A person may type any of this."""
     found = analyze(body(user(text("Command: x\nOutput: planted-words")), tools=[tool("Read")]))
     assert owners(found, "planted-words") == {("User", "prompt")}
+
+
+def test_what_was_added_to_a_request_for_a_summary_is_not_the_clients():
+    """The words behind /compact and those of hooks; the client's own example of such words is the client's."""
+    request = "CRITICAL: Respond with TEXT ONLY. Do NOT call any tools.\n" + "x" * COMPACT_MINIMUM
+    example = "\n\nAdditional Instructions:\nplanted-example\n"
+    added = f"{example}\n\nAdditional Instructions:\nplanted-words\n\nplanted-hook"
+    for end in ("", "\n\nREMINDER: Do NOT call any tools. planted-end"):
+        found = analyze(body(user(text("go")), user(text(request + added + end)), tools=[tool("Read"), tool("Bash")]))
+        assert owners(found, "planted-words") == owners(found, "planted-hook") == {("User", "instructions")}
+        assert labels(found, "planted-example") == {"Framework: compaction request"}
+    assert labels(found, "planted-end") == {"Framework: compaction request"}
+    found = analyze(body(user(text("go")), user(text(request)), tools=[tool("Read"), tool("Bash")]))
+    assert labels(found, "TEXT ONLY") == {"Framework: compaction request"}

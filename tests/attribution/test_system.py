@@ -156,3 +156,10 @@ def test_odd_system_blocks_are_covered():
     blocks = [text(BILLING), {"type": "odd", "x": 1}, text(""), text("\n\n\n"), text(f"\n\n\n{KNOWN}\n\n")]
     found = analyze(body(user(text("go")), system=blocks, tools=TOOLS))
     assert labels(found, KNOWN) == {"Framework: system prompt"}
+
+
+def test_a_heading_of_servers_without_the_clients_introduction_is_an_ordinary_one():
+    """An agent's file may have a part of that name."""
+    found = analyze(prompt(KNOWN, "# MCP Server Instructions", "planted-words that are written by somebody"))
+    assert labels(found, "planted-words") == {"User"}
+    assert labels(found, "# MCP Server Instructions") == {"User"}

@@ -138,7 +138,7 @@ def test_an_encoded_request_is_kept_decoded_with_the_length_and_hash_of_what_was
     ("encoded", "headers"),
     [
         (b"not gzip", GZIP),
-        (gzip.compress(b"x" * 100)[:-1], GZIP),
+        (gzip.compress(b"x" * 100, mtime=0)[:-1], GZIP),
         (b"?", ((b"content-encoding", b"rot13"),)),
     ],
 )

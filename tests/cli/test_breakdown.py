@@ -17,6 +17,7 @@ def _row(label: str, tokens: int, *, accuracy: str = "estimated") -> dict[str, o
         "token_count": tokens,
         "share": tokens / 1000,
         "accuracy": accuracy,
+        "cost": "0.0000005",
     }
 
 
@@ -38,8 +39,8 @@ def test_types_are_summed_and_the_largest_named_first() -> None:
 def test_small_sources_share_a_line_where_that_saves_some(capsys: pytest.CaptureFixture[str]) -> None:
     rows = [_row("Tool: a", 900), *(_row(f"Skill: {n}", 4) for n in range(4))]
     folded = _printed(capsys, rows)
-    assert folded[2].split() == ["Tool:", "a", "900", "90.0%", "call", "1,", "result", "1,", "…"]
-    assert folded[3].split() == ["4", "smaller", "ones", "(see", "--all)", "16", "1.6%"]
+    assert folded[2].split() == ["Tool:", "a", "~900", "90.0%", "<$0.000001", "call", "1,", "result", "1,", "…"]
+    assert folded[3].split() == ["4", "smaller", "ones", "(see", "--all)", "~16", "1.6%", "$0.000002"]
     assert len(_printed(capsys, rows, everything=True)) == 7
     assert len(_printed(capsys, rows[:-1])) == 6
 

@@ -62,4 +62,4 @@ def test_csv_can_be_read(configured: str, capsys: pytest.CaptureFixture[str]) ->
 def test_keys_are_explained_on_demand(configured: str, capsys: pytest.CaptureFixture[str]) -> None:
     main(["config", "show", "--home", configured, "--explain"])
     out = capsys.readouterr().out
-    assert "retention_days: 30  (default)\n    Days that captures are to be kept." in out
+    assert "retention_days: 30  (default)\n    Days that captures are kept; applied once a day." in out

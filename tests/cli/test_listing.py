@@ -43,6 +43,7 @@ def test_what_has_no_context_shows_what_it_asked_for() -> None:
     """Telemetry and settings are captured too: a list that shows dashes for them says nothing."""
     row = {"method": "GET", "url": "https://api.anthropic.com/api/settings?key=1", "state": "complete"}
     row |= {"status_code": 200, "agent_type": None, "request_class": None, "retry_of": None}
+    row |= {"cost": None, "cost_note": None}
     (got,) = shown([{**row, "sources": []}])
     assert (got["content"], got["top_sources"], got["path"]) == ("GET /api/settings", "", "/api/settings")
     (got,) = shown([{**row, "sources": source_rows([_total("a", 1)])}])

@@ -2,14 +2,18 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import time
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 
+from claudeproxy.capture.pause import PauseFile
 from claudeproxy.config import ClaudeProxyConfig
 from claudeproxy.errors import StorageError
+from claudeproxy.retaining import RetentionSettings, run_retention
 from claudeproxy_cli.findings import Context
-from claudeproxy_cli.machine_checks import clock, database, disk, permissions, versions
+from claudeproxy_cli.machine_checks import capture, clock, database, disk, permissions, versions
 from tests.cli.support import altered, exchanges, fill
 
 if TYPE_CHECKING:
@@ -95,3 +99,34 @@ def test_a_clock_behind_the_newest_capture_fails(home: Path, context: Context) -
     found = clock(context)
     assert found.status == "fail"
     assert "2096" in found.detail
+
+
+def test_what_is_kept_and_how_long_is_said(context: Context, home: Path) -> None:
+    assert capture(context).detail == "kept for 30 days, 2.0 GiB at the most"
+    config = ClaudeProxyConfig.isolated(
+        home=home, retention_days=None, max_database_size=None, exclude_projects=["~/a", "~/b"]
+    )
+    found = capture(replace(context, config=config))
+    assert (found.status, found.detail) == ("ok", "kept for ever; 2 directories excluded")
+    fill(home, [])
+    run_retention(RetentionSettings.of(config))
+    assert "; retention ran 20" in capture(replace(context, config=config)).detail
+
+
+def test_a_pause_is_a_warning_with_its_end(context: Context, home: Path) -> None:
+    home.mkdir()
+    PauseFile(context.home.pause_file).pause(now=time.time_ns(), until=None)
+    found = capture(context)
+    assert (found.status, found.detail, found.remedy) == (
+        "warn",
+        "capture is paused",
+        "`claudeproxy resume` ends it",
+    )
+
+
+@pytest.mark.parametrize("key", ["enabled", "capture_enabled"])
+def test_capture_that_is_switched_off_is_a_warning(context: Context, home: Path, key: str) -> None:
+    off = {key: False}
+    found = capture(replace(context, config=ClaudeProxyConfig.isolated(home=home, **off)))
+    assert found.status == "warn"
+    assert str(found.remedy).startswith(f"{key} is false")

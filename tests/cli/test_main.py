@@ -37,6 +37,7 @@ def test_every_command_has_help_and_takes_home_and_config(name: str, capsys: pyt
     for subcommand in subcommands:
         assert main([name, subcommand, "--help"]) == 0
         out += capsys.readouterr().out
+    assert out.count(f"Example: claudeproxy {name}") == max(len(subcommands), 1)
     assert out.count("  --home DIR") == max(len(subcommands), 1)
     assert out.count("  --config FILE") == max(len(subcommands), 1)
 
@@ -120,8 +121,9 @@ def test_reading_commands_import_no_server_no_tls_and_no_tokenizer(captured: Pat
     heavy = "trio cryptography OpenSSL quart hypercorn h11 tiktoken pydantic_settings structlog rich yaml sqlite_utils"
     code = (
         "import sys; from claudeproxy_cli.main import main; home, *heavy = sys.argv[1:];"
-        "codes = [main(['query', '--home', home]), main(['show', '0000000', '--home', home])];"
-        "assert codes == [0, 1], codes; sys.exit(repr([name for name in heavy if name in sys.modules]))"
+        "lines = ['query', 'show 0000000', 'sources', 'sessions', 'feedback list', 'feedback show 0'];"
+        "codes = [main([*line.split(), '--home', home]) for line in lines];"
+        "assert codes == [0, 1, 0, 0, 0, 1], codes; sys.exit(repr([name for name in heavy if name in sys.modules]))"
     )
     result = subprocess.run(
         [sys.executable, "-c", code, str(captured), *heavy.split()], capture_output=True, text=True, check=False

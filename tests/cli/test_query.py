@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from claudeproxy.model import BodyKept, RecordedBody, State
+from claudeproxy.store.storage import CaptureStorage
 from claudeproxy_cli.main import main
 from tests.cli.support import START, altered, exchanges, fill, on_terminal
 
@@ -46,14 +47,14 @@ def test_a_table_fits_eighty_columns_and_shows_the_largest_sources(captured: Pat
     lines = text.splitlines()
     assert code == 0
     assert max(map(len, lines)) <= 80
-    assert lines[0].split() == ["time", "id", "status", "class", "tokens", "largest", "sources"]
+    assert lines[0].split() == ["time", "id", "status", "class", "tokens", "cost", "largest", "sources"]
     assert len(lines) == 11
     assert "%" in lines[1]
 
 
 def test_a_wide_terminal_shows_more(captured: Path) -> None:
     _, text = on_terminal("query", "--home", captured, columns=140)
-    assert text.splitlines()[0].split()[-4:] == ["out", "first", "largest", "sources\x1b[0m"]
+    assert text.splitlines()[0].split()[-5:] == ["out", "first", "cost", "largest", "sources\x1b[0m"]
 
 
 def test_no_color_is_respected(captured: Path) -> None:
@@ -65,7 +66,7 @@ def test_no_color_is_respected(captured: Path) -> None:
 def test_piped_it_writes_a_line_a_capture(captured: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["query", "--home", str(captured), "--limit", "2"]) == 0
     out, err = capsys.readouterr()
-    assert [len(line.split("\t")) for line in out.splitlines()] == [11, 11]
+    assert [len(line.split("\t")) for line in out.splitlines()] == [12, 12]
     assert err == ""
 
 
@@ -123,9 +124,35 @@ def test_session_and_model_filter(captured: Path, capsys: pytest.CaptureFixture[
     assert len(_rows(capsys, captured, "--model", str(row["model"]))) == 10
 
 
+def test_words_are_found_where_they_came_in_or_everywhere(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    ids = fill(home, exchanges()[:3])
+    with CaptureStorage(home / "captures.db") as storage:
+        for request_id in ids:
+            storage.index_texts(request_id)
+    assert [row["id"] for row in _rows(capsys, home, "--grep", "herbarium")] == ids[:1]
+    assert [row["id"] for row in _rows(capsys, home, "--grep", "herbarium", "--everywhere")] == ids[::-1]
+    assert _rows(capsys, home, "--grep", "herbarium", "--class", "subagent") == []
+    assert _rows(capsys, home, "--grep", 'nowhere" OR (') == []
+    assert main(["query", "--home", str(home), "--everywhere"]) == 2
+
+
+def test_what_cost_more_than_an_amount_is_found(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    ids = fill(home, exchanges()[:3])
+    with CaptureStorage(home / "captures.db") as storage, storage.writing() as connection:
+        connection.execute("UPDATE requests SET cost = n * 250000000000")
+    assert [(row["id"], row["cost"]) for row in _rows(capsys, home, "--over", "0.50")] == [(ids[2], "0.75")]
+    assert len(_rows(capsys, home, "--over", "$0")) == 3
+
+
 def test_more_than_a_page_is_read_page_by_page(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     many = [
-        altered(0, correlation_id=f"{number:08x}-1111-4000-8000-000000000000", state=State.INTERRUPTED, response=None)
+        altered(
+            0,
+            correlation_id=f"{number:08x}-1111-4000-8000-000000000000",
+            state=State.INTERRUPTED,
+            request_body=RecordedBody(kept=BodyKept.EMPTY, data=None, length=0),
+            response=None,
+        )
         for number in range(230)
     ]
     fill(home, many)
@@ -137,6 +164,9 @@ def test_more_than_a_page_is_read_page_by_page(home: Path, capsys: pytest.Captur
     ("arguments", "message"),
     [
         (["--since", "soon"], "--since: 'soon' is not a time"),
+        (["--over", "much"], "'much' is no amount: write dollars"),
+        (["--over", "nan"], "is no amount"),
+        (["--over", "-1"], "is no amount"),
         (["--type", "mcp"], "did you mean McpServer?"),
         (["--type", "xyz"], "one of User, Framework"),
         (["--type", "skil"], "did you mean Skill?"),

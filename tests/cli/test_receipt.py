@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from claudeproxy.capture.pause import PauseFile
 from claudeproxy.config import ClaudeProxyConfig
 from claudeproxy.config.home import Home
 from claudeproxy.model import State
@@ -27,6 +28,7 @@ HOME = Home(path=Path("/a home"))
 
 def test_a_receipt_is_three_lines() -> None:
     receipt = Receipt(
+        estimated=True,
         requests=2,
         failed=0,
         sent=48_210,
@@ -40,6 +42,20 @@ def test_a_receipt_is_three_lines() -> None:
         "  largest sources: 62% Framework, 21% MCP: docs, 10% Memory",
         f"  look closer: claudeproxy show --home '/a home' 3fa9c2d1, {look}",
     ]
+
+
+def test_a_receipt_says_what_it_cost_and_what_has_no_price() -> None:
+    receipt = Receipt(requests=3, failed=0, sent=10, received=1, sources=(), largest=None, cost=28_400_000_000)
+
+    def second(changed: Receipt) -> str:
+        return changed.lines(home=HOME, since=START, seconds=1)[1]
+
+    assert "3 requests, 10 tokens sent" in receipt.lines(home=HOME, since=START, seconds=1)[0]
+    assert second(receipt) == "  cost: $0.0284"
+    assert second(replace(receipt, subscription=True)) == "  cost: $0.0284 (API equivalent)"
+    assert second(replace(receipt, unpriced=1)) == "  cost: $0.0284, and 1 request whose price is unknown"
+    assert second(replace(receipt, cost=None, unpriced=2)) == "  cost: price unknown"
+    assert "largest sources" in second(replace(receipt, cost=None))
 
 
 def test_an_ordinary_receipt_fits_a_terminal_and_its_commands_can_be_typed(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -71,6 +87,7 @@ def test_a_runs_requests_are_those_that_began_while_it_ran(captured: Path) -> No
     assert whole.sent == sum(tokens for _, tokens in whole.sources)
     assert last.requests == 2
     assert newest.timestamp == START + 9 * MINUTE
+    assert whole.estimated
     assert none == Receipt(requests=0, failed=0, sent=0, received=0, sources=(), largest=None)
 
 
@@ -124,6 +141,12 @@ def _cause(config: ClaudeProxyConfig, *shadows: Shadow, reverse: bool = False, *
 
 def _shadow(name: str, value: str = "x") -> Shadow:
     return Shadow(path=Path("/p/.claude/settings.json"), name=name, value=value)
+
+
+def test_a_pause_is_a_sure_cause(home: Path, config: ClaudeProxyConfig) -> None:
+    home.mkdir()
+    PauseFile(config.paths.pause_file).pause(now=START, until=None)
+    assert _cause(config) == "capture is paused | `claudeproxy resume` ends it"
 
 
 def test_a_switch_that_is_off_is_the_surest_cause(home: Path) -> None:

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from claudeproxy_cli.options import Format
-from claudeproxy_cli.render import Column, cell_width, compact, cut, emit, fit, note, number, plain
+from claudeproxy_cli.render import RULE, Column, cell_width, compact, cut, emit, fit, note, number, plain
 
 COLUMNS = (
     Column(key="id", title="id"),
@@ -134,3 +134,26 @@ def test_wide_and_combining_characters_are_measured_as_terminals_do() -> None:
 def test_a_column_that_is_needed_stays_whole_even_where_there_is_no_room() -> None:
     natural = {"id": 50, "name": 50, "tokens": 50, "extra": 10}
     assert fit(COLUMNS, natural, 40) == {"id": 50, "name": 1, "tokens": 50}
+
+
+def test_an_estimate_is_marked_and_a_line_may_go_across(capsys: pytest.CaptureFixture[str]) -> None:
+    columns = (
+        Column(key="name", title="name", flexible=True),
+        Column(key="count", title="count", align="right", label="accuracy"),
+    )
+    rows = [{"name": "a", "count": 1, "accuracy": "estimated"}, {"name": "b", "count": 2, "accuracy": "exact"}]
+    emit([rows[0], {RULE: "here"}, rows[1]], columns, Format.TABLE)
+    lines = capsys.readouterr().out.splitlines()
+    assert [lines[1].split(), lines[3].split()] == [["a", "~1"], ["b", "2"]]
+    assert lines[2].startswith("── here ──")
+    assert len(lines[2]) == 80
+
+
+def test_a_late_column_is_left_out_after_the_others() -> None:
+    columns = (
+        Column(key="a", title="a", optional=True),
+        Column(key="b", title="b", optional=True, late=True),
+        Column(key="c", title="c"),
+    )
+    natural = {"a": 10, "b": 10, "c": 10}
+    assert [list(fit(columns, natural, width)) for width in (34, 30, 20)] == [["a", "b", "c"], ["b", "c"], ["c"]]

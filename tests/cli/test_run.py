@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import sys
 from functools import partial
@@ -70,8 +71,10 @@ async def test_a_commands_requests_are_captured_and_its_code_passes_through(
     errors = result.stderr.decode().splitlines()
     assert result.returncode == 7, errors
     assert result.stdout == b"Hello there\n"
-    assert errors[-3].startswith("claudeproxy: 1 request, ~")
-    assert errors[-2].startswith("  largest sources: 100% User")
+    assert re.match(r"claudeproxy: 1 request, \d+ tokens sent, \d+ received, in ", errors[-4]), errors
+    assert re.fullmatch(r"  cost: \$0\.\d{4}", errors[-3])
+    assert errors[-2].startswith("  largest sources: ")
+    assert "% User" in errors[-2]
     assert f", query --home {home} --since " in errors[-1]
     (row,) = _captures(home)
     assert row["url"] == "https://api.anthropic.com/v1/messages"

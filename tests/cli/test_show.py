@@ -6,12 +6,14 @@ import json
 import re
 import subprocess
 from dataclasses import replace
+from decimal import Decimal
 from typing import TYPE_CHECKING
 
 import pytest
 
 from claudeproxy.model import BodyKept, RecordedBody, State
 from claudeproxy_cli.main import main
+from tests.cli.billed import fill_billed
 from tests.cli.support import COMMAND, altered, cli, exchanges, fill, on_terminal
 
 if TYPE_CHECKING:
@@ -38,17 +40,87 @@ def test_one_request_is_shown_with_its_instants_and_every_source(
         "+2.0s    last byte given to the client",
         "answer       200 OK",
         "stopped      end_turn",
-        "billed       input 10, cache read 1,000, output 109",
+        "billed       1,000 read from the cache, 10 uncached",
+        "             109 output",
         "where the context came from",
         "  first byte of the request",
     ):
         assert expected in text
+    assert re.search(r"^context      ~[\d,]+ tokens \(estimated\) in [\d,]+ bytes$", text, re.MULTILINE)
     table = text.partition("where the context came from (tokens: estimated)\n")[2].splitlines()
-    assert table[0].split() == ["source", "tokens", "share", "made", "of"]
+    assert table[0].split() == ["source", "tokens", "share", "cost", "made", "of"]
     assert next(line for line in table if line.startswith("Tool: Bash")).endswith("schema 110, result 14")
-    assert re.match(r"\d+ smaller ones \(see --all\) +\d+ +\d\.\d%$", table[-1])
+    assert re.match(r"\d+ smaller ones \(see --all\) +~\d+ +\d\.\d% +-$", table[-1])
     assert {"MCP: atlas", "Skill: press-labels"} <= {line.split("  ")[0] for line in table}
     assert max(map(len, text.splitlines())) <= 80
+
+
+@pytest.fixture(scope="module")
+def billed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The demonstration with the bills that its API would have sent."""
+    home = tmp_path_factory.mktemp("billed")
+    fill_billed(home)
+    return home
+
+
+def test_what_it_cost_adds_up_and_is_called_what_it_is(billed: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    request = _id(billed, capsys)
+    assert main(["show", request, "--home", str(billed), "--json", "--pieces"]) == 0
+    shown = json.loads(capsys.readouterr().out)
+    cost = Decimal(shown["cost"])
+    for parts in (shown["sources"], shown["pieces"], shown["kinds"]):
+        assert sum(Decimal(one["cost"]) for one in (*parts, *shown["output"])) == cost
+        assert sum(one["token_count"] for one in parts) == shown["total_tokens"]
+    assert (shown["accuracy"], shown["expected_error"], shown["cost_note"]) == ("exact", None, None)
+    code, text = on_terminal("show", request, "--home", billed, env={"NO_COLOR": "1"})
+    assert code == 0
+    assert f"context      {shown['total_tokens']:,} tokens (exact) in " in text
+    assert re.search(r"^cost         \$0\.\d{4}: \$0\.\d{4} prompt, \$0\.\d{4} answer$", text, re.MULTILINE)
+    assert re.search(r"^billed       [\d,]+ read from the cache, \d+ written \(5m\), 7 uncached$", text, re.MULTILINE)
+    assert "~" not in text
+    assert "where the context came from (tokens: shared)" in text
+    answer = text.rpartition("\nanswer ")[2].splitlines()
+    assert answer[0].split() == ["tokens", "cost", "accuracy"]
+    assert answer[1].startswith("Assistant: output ")
+    assert max(map(len, text.splitlines())) <= 80
+
+
+def test_the_pieces_stand_in_prompt_order_with_lines_where_the_cache_ends(
+    billed: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    request = _id(billed, capsys)
+    main(["show", request, "--home", str(billed), "--pieces", "--csv"])
+    rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
+    classes = [row["price_class"] for row in rows if int(row["token_count"])]
+    assert classes == sorted(classes, key=("read", "write_5m", "uncached").index)
+    assert rows[0]["kind"] == "preamble"
+    _, text = on_terminal("show", request, "--home", billed, "--pieces", env={"NO_COLOR": "1"})
+    lines = text.partition("piece by piece\n")[2].splitlines()
+    ends = [line for line in lines if line.startswith("──")]
+    assert [line.split(":")[0].removeprefix("── to here ") for line in ends] == [
+        "read from the cache",
+        "written into the cache (5m)",
+        "uncached",
+    ]
+    assert lines[-1] == ends[-1]
+    assert lines[0].split() == ["where", "source", "kind", "tokens", "cost"]
+    assert {len(line) for line in ends} == {80}
+    assert len(on_terminal("show", request, "--home", billed, "--pieces", "--all")[1].splitlines()) > len(lines) + 30
+
+
+def test_an_unknown_price_is_said_and_is_not_nothing(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    fill_billed(home, model=b"claude-nobody-knows-9")
+    request = _id(home, capsys)
+    main(["show", request, "--home", str(home)])
+    text = capsys.readouterr().out
+    assert "cost         price unknown: no price list has claude-nobody-knows-9" in text
+    assert "$0" not in text
+    main(["query", "--home", str(home), "--limit", "1"])
+    assert capsys.readouterr().out.rstrip("\n").endswith("\tunknown")
+    main(["query", "--home", str(home), "--limit", "1", "--csv"])
+    (row,) = csv.DictReader(io.StringIO(capsys.readouterr().out))
+    assert (row["cost"], row["accuracy"]) == ("", "exact")
+    assert row["cost_note"].startswith("price unknown")
 
 
 def test_every_source_is_listed_on_demand_and_to_pipes(captured: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -78,7 +150,7 @@ def test_json_has_all_of_it(captured: Path, capsys: pytest.CaptureFixture[str]) 
 def test_csv_is_the_breakdown(captured: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["show", _id(captured, capsys), "--home", str(captured), "--csv"]) == 0
     rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
-    assert list(rows[0]) == ["label", "kind", "token_count", "share", "accuracy"]
+    assert list(rows[0]) == ["label", "kind", "token_count", "share", "cost", "accuracy"]
 
 
 def test_the_body_is_the_captured_bytes(captured: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -131,7 +203,7 @@ def test_without_captures_it_says_how_to_make_one(home: Path, capsys: pytest.Cap
     assert "claudeproxy demo" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("flags", [["--body", "--curl"], ["--body", "--response-body"]])
+@pytest.mark.parametrize("flags", [["--body", "--curl"], ["--body", "--response-body"], ["--curl", "--pieces"]])
 def test_two_forms_at_once_are_a_usage_error(captured: Path, flags: list[str]) -> None:
     assert cli("show", "x", "--home", captured, *flags).returncode == 2
 

@@ -67,7 +67,7 @@ def test_lists_and_mappings_are_read_from_file_and_environment(tmp_path: Path, m
     assert config.intercept_hosts == ("anthropic.com",)
     assert config.upstream_addresses == {"api.x": "10.0.0.1"}
     assert config.api_hosts == ("a.example", "b.example")
-    assert config.exclude_projects == ("/a, b",)
+    assert config.exclude_projects == (Path("/a, b"),)
     monkeypatch.setenv("CLAUDEPROXY_UPSTREAM_ADDRESSES", "api.y=::1")
     assert ClaudeProxyConfig.load(tmp_path).upstream_addresses == {"api.y": "::1"}
 
@@ -88,6 +88,9 @@ def test_an_empty_variable_takes_the_setting_back(tmp_path: Path, monkeypatch: p
         ({"upstream": "gateway.example"}, r"upstream \(flag\): .*http://HOST:PORT"),
         ({"proxy_auth": "user"}, r"proxy_auth \(flag\): write USER:PASSWORD"),
         ({"intercept_hosts": []}, r"intercept_hosts \(flag\)"),
+        ({"prices": [{"models": "m", "output": "dear"}]}, r"prices \(flag\): .*US dollars"),
+        ({"alert_session_cost": "much"}, r"alert_session_cost \(flag\): .*US dollars, such as 5"),
+        ({"alert_session_cost": 0}, r"alert_session_cost \(flag\): .*US dollars"),
         ({"upstream_addresses": {"a": "b"}}, r"upstream_addresses \(flag\): .*IP address"),
         ({"api_address": "0.0.0.0:3001"}, "api_token"),
         ({"api_address": "127.0.0.1:8443"}, "two ports"),

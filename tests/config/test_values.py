@@ -1,17 +1,24 @@
 from __future__ import annotations
 
+from datetime import date
+from decimal import Decimal
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from claudeproxy.accounting.listed import PriceClass, PriceOverride
 from claudeproxy.config.values import (
+    PRICE_CLASSES,
     Address,
     check_host,
     check_ip,
+    check_price,
     check_url,
     format_size,
     mask_url,
     parse_address,
+    parse_dollars,
     parse_list,
     parse_mapping,
     parse_size,
@@ -139,3 +146,38 @@ def test_urls_carry_nothing_that_has_no_meaning() -> None:
 def test_a_masked_url_has_no_credentials() -> None:
     assert mask_url("http://user:p@ss@proxy.example:3128") == "http://****@proxy.example:3128"
     assert mask_url("http://proxy.example") == "http://proxy.example"
+
+
+def test_a_table_of_prices_is_text_for_the_recorder():
+    found = check_price({"models": "claude-opus-*", "uncached": 4.5, "write_5m": "5.625", "since": date(2026, 7, 1)})
+    assert found == {"models": "claude-opus-*", "uncached": "4.5", "write_5m": "5.625", "since": "2026-07-01"}
+    assert PriceOverride.parse(found).applies("claude-opus-4-8", date(2026, 7, 1))
+    assert set(PRICE_CLASSES) == set(PriceClass)
+
+
+@pytest.mark.parametrize(
+    ("entry", "remedy"),
+    [
+        ("claude", "as a table"),
+        ({"models": "m", "input": 1}, "known are models"),
+        ({"models": "m", "read": -1}, "US dollars"),
+        ({"models": "m", "read": True}, "US dollars"),
+        ({"models": "m", "read": 1, "until": "soon"}, "write a day"),
+        ({"models": "", "read": 1}, "needs `models`"),
+        ({"models": "m"}, "needs a price"),
+    ],
+)
+def test_a_table_of_prices_that_cannot_be_used_says_what_to_write(entry, remedy):
+    with pytest.raises(ValueError, match=remedy):
+        check_price(entry)
+
+
+@pytest.mark.parametrize(("text", "amount"), [("5", "5"), (" $2.50 ", "2.50"), (0.1, "0.1"), (3, "3")])
+def test_dollars_are_taken_exactly(text, amount):
+    assert parse_dollars(text) == Decimal(amount)
+
+
+@pytest.mark.parametrize("text", ["", "0", "0.00", "-1", "1e3", "nan", "5 EUR", True])
+def test_what_is_no_amount_of_dollars_says_what_to_write(text):
+    with pytest.raises(ValueError, match=r"such as 5 or 2\.50"):
+        parse_dollars(text)

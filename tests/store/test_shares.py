@@ -65,6 +65,13 @@ def test_a_share_is_told_for_each_version_of_the_newest_requests(path: Path) -> 
     assert [share.requests for share in framework_shares(path, last=2)] == [1, 1]
 
 
+def test_a_storage_that_is_open_answers_too(path: Path) -> None:
+    """Over its own connection: health and metrics ask again and again."""
+    with CaptureStorage(path, read_only=True) as storage:
+        assert framework_shares(storage) == framework_shares(path)
+        assert framework_shares(storage, last=1) == framework_shares(path, last=1)
+
+
 def test_the_requests_behind_the_number_can_be_listed(path: Path) -> None:
     """By the source's label."""
     with CaptureStorage(path, read_only=True) as storage:

@@ -78,7 +78,7 @@ def test_merged_and_separate_messages_are_different_paths(storage):
 
 
 def test_a_conversation_of_200_turns_costs_its_new_content_only(storage, database):
-    """139 MB sent are some 2,500 nodes and less than 1.6 MB of database, bodies and raw responses included."""
+    """139 MB sent are some 2,500 nodes and less than 1.7 MB of database, bodies and raw responses included."""
     bodies: dict[int, bytes] = {}
     sent = number = 0
     subagent = Conversation(seed=2, tools=6, system_size=4_000)
@@ -99,7 +99,7 @@ def test_a_conversation_of_200_turns_costs_its_new_content_only(storage, databas
     assert (summary.requests, summary.stored_whole) == (205, 0)
     assert summary.blocks < 1_000
     assert summary.nodes < 2_700  # 5 of the turns have new tools in front: their whole history takes new places
-    assert database.stat().st_size < 1.6 * MEGABYTE
+    assert database.stat().st_size < 1.7 * MEGABYTE  # 0.1 MB are the pages that empty tables begin with
     longest = storage._connection.execute(
         "SELECT max(length(skeleton)), avg(length(skeleton)) FROM requests"
     ).fetchone()
