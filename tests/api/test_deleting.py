@@ -119,8 +119,8 @@ async def test_reads_and_feedback_go_on_while_much_is_deleted(tmp_path: Path) ->
                     rated += 1
                     rating = {"request_id": many.ids[rated], "rating": 1}
                     assert (await api.post("/api/claude/feedback", json=rating)).status_code == 201
-        assert (deleted, rated) == (189, 5)
-        assert read > 5
+        assert deleted == 189
+        assert read >= rated >= 1  # each while the deletion was under way; how many depends on the machine
         assert (await api.get(PATH)).json()["total"] == 10
 
 

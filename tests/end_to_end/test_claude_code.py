@@ -97,10 +97,11 @@ async def test_a_conversation_with_tools_is_captured_and_each_text_given_to_its_
     assert last.where("Handbook entry on spline: see chapter 7.") == {"MCP: docs"}
     assert last.where("planted-bash-result") == {"Tool: Bash"}
     assert last.where("Look a term up in the handbook.") == {"MCP: docs"}
-    receipt = done.stderr.strip().splitlines()[-3:]
+    receipt = done.stderr.strip().splitlines()[-4:]
     assert receipt[0].startswith(f"claudeproxy: {len(pairs)} requests")
-    assert receipt[1].startswith("  largest sources: ")
-    assert receipt[2].startswith(f"  look closer: claudeproxy show --home {home} ")
+    assert receipt[1].startswith("  cost: $")
+    assert receipt[2].startswith("  largest sources: ")
+    assert receipt[3].startswith(f"  look closer: claudeproxy show --home {home} ")
 
 
 def _check_prompt(found: Attributed, body: dict[str, list[dict[str, object]]], project: Path) -> None:
