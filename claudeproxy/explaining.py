@@ -6,6 +6,7 @@ as it is, to be explained by a later version of the rules. It never raises on wh
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, overload
@@ -99,7 +100,8 @@ class Explainer:
     """Explains captures of one storage by one engine; not thread-safe.
 
     `attributed` counts those it explained, `errors` those it could not. `outdated`: one of them told something about
-    others that were explained before, which are `waiting` again; whoever looks after them takes the flag down.
+    others that were explained before, which are `waiting` again; `blocked`: the database could not be written, and what
+    was to be is still `waiting`. Whoever looks after them takes the flags down.
     """
 
     def __init__(
@@ -114,7 +116,7 @@ class Explainer:
         self._transcripts = transcripts
         self.attributed = 0
         self.errors = 0
-        self.outdated = False
+        self.outdated = self.blocked = False
         self._storage = storage
         self._sizes = CachedCounts(text_sizes)
         self._prices = prices or PriceBook()
@@ -179,11 +181,17 @@ class Explainer:
                 complete=complete,
                 account=account,
             )
+        except NotFoundError:
+            self._unlearn(account)
+            log.info("capture deleted before it was explained", request_id=request_id)
+            return
         except Exception as error:
             self._unlearn(account)
-            # A rule's bug or a hostile body: the record is safe and can be explained by a later version.
             self.errors += 1
-            self._given_up.add(request_id)
+            if isinstance(error.__cause__, sqlite3.OperationalError):
+                self.blocked = True  # a full disk, a lock: no fault of the capture's
+            else:  # a rule's bug or a hostile body: the record is safe and can be explained by a later version
+                self._given_up.add(request_id)
             log.exception("attribution failed", request_id=request_id, error=str(error))
             return
         self.attributed += 1
@@ -202,10 +210,11 @@ class Explainer:
             if not self._is_settled(request_id):
                 model = ledger_model(known.model, None)
                 account = self._books.settle(known.prompt, model, outcome, at=known.began, seen=known.seen)
-            self._storage.settle(request_id, account)
+            self._storage.settle(request_id, account, rules_version=self.engine.version)
         except Exception as error:
             self._unlearn(account)
             self.errors += 1
+            self.outdated = True  # it waits among the others, and is explained anew
             log.exception("numbers not settled", request_id=request_id, error=str(error))
 
     def rebuild_accounts(self) -> int:

@@ -50,6 +50,7 @@ BACKLOG_BATCH = 8
 # Spent on explaining between two batches of the journal: storing comes first, and counting 10 MB of text takes 2 s.
 EXPLAIN_SECONDS = 0.25
 EXPLAIN_BYTES = 1 << 20  # and a body larger than this waits until the journal is read
+RETRY_SECONDS = 60.0  # until a database is tried again that could not be written
 CATCH_UP_SECONDS = 5.0  # at the end; what is left then is explained at the next start
 
 
@@ -104,7 +105,7 @@ class Recording:
         self._later: dict[str, None] = {}  # stored and not explained for want of time, in order
         self._explain_until = 0.0
         self._hurried = False
-        self._backlog = True
+        self._backlog, self._blocked_until = True, 0.0
 
     def status(self) -> Mapping[str, object]:
         """Plain values for `health`."""
@@ -128,12 +129,18 @@ class Recording:
         if self._later:
             self.catch_up(EXPLAIN_SECONDS)
             return True
+        if self.explainer.blocked or self._indexer.blocked:
+            self.explainer.blocked = self._indexer.blocked = False
+            self._backlog, self._blocked_until = True, time.monotonic() + RETRY_SECONDS
         if self.explainer.outdated:
             self.explainer.outdated, self._backlog = False, True
+        if time.monotonic() < self._blocked_until:
+            return False
         if self._backlog:
             batch = self.explainer.waiting(BACKLOG_BATCH)
             for request_id in batch:
-                self.explainer.explain_stored(request_id)
+                if not self.explainer.blocked:
+                    self.explainer.explain_stored(request_id)
             self._backlog = bool(batch)
         return self._backlog or self._indexer.catch_up()
 

@@ -107,10 +107,11 @@ def cli() -> str:
         "| `--home DIR` | Home of CA, captures, configuration, `~/.claude-proxy` unless `CLAUDEPROXY_HOME` says otherwise. |",
         "| `--config FILE` | A configuration instead of `config.yaml` in the home. |",
         "",
-        "Exit codes: 0 all well, 1 not found or a failed check, 2 a command line or configuration that cannot be used. Ids",
-        "may be given as a unique beginning; an unknown one names what is near. Times are `90s`, `1h`, `2d` (ago), `today`,",
-        "`yesterday` or ISO 8601. `NO_COLOR` is respected. Commands that read need no running server. The keys in JSON are",
-        "those of the [REST API](api.md).",
+        "Exit codes: 0 all well, 1 not found or a failed check, 2 a command line or configuration that cannot be used, 130",
+        "after Ctrl-C, 141 when whoever read the output went away; `run` passes its command's on. Ids may be given as a",
+        "unique beginning; an unknown one names what is near. Times are `90s`, `1h`, `2d` (ago), `today`, `yesterday` or",
+        "ISO 8601. `NO_COLOR` is respected. Commands that read need no running server. The keys in JSON are those of the",
+        "[REST API](api.md).",
     ]
     for name, (module, _) in COMMANDS.items():
         command = typer.main.get_command(importlib.import_module(module).app)

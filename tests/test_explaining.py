@@ -13,13 +13,14 @@ import pytest
 
 from claudeproxy.attribution.engine import AttributionEngine
 from claudeproxy.explaining import Explainer
+from claudeproxy.model import Accuracy, Answer
 from claudeproxy.store.storage import CaptureStorage
 from tests.accounting.billing import Conversation
 from tests.accounting.billing import text as words
 from tests.capture.support import Store as Kept
 from tests.capture.support import make_tap, tell
-from tests.store.accounting import Recorder, check_sums
-from tests.store.exchanges import exchange
+from tests.store.accounting import JSON, Recorder, check_sums
+from tests.store.exchanges import exchange, in_flight, response
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -64,7 +65,67 @@ def test_a_row_that_was_deleted_meanwhile_is_no_error(storage: CaptureStorage) -
     explainer = Explainer(storage, AttributionEngine())
     explainer.explain_stored("00000000-0000-0000-0000-000000000000")
     explainer.settle("00000000-0000-0000-0000-000000000000", exchange(0, BODY))
-    assert explainer.attributed == 0
+    assert (explainer.attributed, explainer.errors) == (0, 0)
+
+
+def test_an_end_that_was_stored_and_not_settled_is_settled_by_the_next_process(tmp_path: Path) -> None:
+    """The recorder was killed between the two: the bill is in the database, and the numbers are still a prediction."""
+    said = {"type": "message", "stop_reason": "end_turn", "usage": {"input_tokens": 21, "output_tokens": 3}}
+    with closing(CaptureStorage(tmp_path / "captures.db")) as storage:
+        recorder = Recorder(storage)
+        number = recorder.begin(BODY)
+        answer = response(json.dumps(said).encode(), number=number, headers=JSON)
+        (request_id,) = storage.record([exchange(number, BODY, response=answer)], {})
+        assert storage.is_attributed(request_id)
+        following = Explainer(storage, AttributionEngine())
+        assert following.waiting(8) == [request_id]
+        following.explain_stored(request_id)
+        assert following.waiting(8) == []
+        check_sums(storage, request_id, 21)
+
+
+def test_numbers_that_could_not_be_settled_wait_and_are_settled(tmp_path: Path) -> None:
+    with closing(CaptureStorage(tmp_path / "captures.db", busy_timeout=0.01)) as storage:
+        explainer = Explainer(storage, AttributionEngine())
+        begun = in_flight(0, BODY)
+        (request_id,) = storage.record([begun], {})
+        explainer.explain(request_id, BODY, begun.headers, began=begun.instants.request_initiated, url=begun.url)
+        assert explainer.waiting(8) == []
+        ended = exchange(0, BODY, response=response(b"{}", answer=Answer()))
+        storage.record([ended], {})
+        with closing(sqlite3.connect(storage.path, isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            explainer.settle(request_id, ended)
+            other.execute("ROLLBACK")
+        assert (explainer.errors, explainer.outdated) == (1, True)
+        assert explainer.waiting(8) == [request_id]
+        explainer.explain_stored(request_id)
+        assert explainer.waiting(8) == []
+        assert storage.get_request(request_id).accuracy is Accuracy.ESTIMATED
+        assert storage.get_request(request_id).cost_note is not None
+
+
+@pytest.mark.parametrize(
+    "usage",
+    [
+        {"input_tokens": 2**63 - 1, "cache_read_input_tokens": 2**63 - 1},
+        {"input_tokens": 9, "output_tokens": 2**62},
+        {"input_tokens": 9, "server_tool_use": {"web_search_requests": 2**63 - 1}},
+        {"input_tokens": 9, "server_tool_use": {"\ud800": 1}},
+        {"input_tokens": 9, "service_tier": "\ud800"},
+    ],
+)
+def test_a_bill_that_no_api_writes_costs_no_attribution(tmp_path: Path, usage: dict[str, object]) -> None:
+    said = {"type": "message", "model": "claude-sonnet-4-5", "stop_reason": "end_turn", "usage": usage}
+    tap, kept = make_tap(tmp_path / "journal"), Kept()
+    tell(tap, request=(BODY,), answer=(json.dumps(said).encode(),), response_headers=JSON)
+    kept.recorder(tmp_path / "journal").step()
+    with closing(CaptureStorage(tmp_path / "captures.db")) as storage:
+        (request_id,) = storage.record(list(kept.rows.values()), {})
+        explainer = Explainer(storage, AttributionEngine())
+        explainer.explain_stored(request_id)
+        assert (explainer.attributed, explainer.errors) == (1, 0)
+        check_sums(storage, request_id)
 
 
 # --- what one capture tells about another ----------------------------------------------------------------------------

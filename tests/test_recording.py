@@ -139,6 +139,30 @@ def test_what_was_stored_without_an_explanation_is_explained_at_leisure(
     assert all(found["User"] > 0 for found in sources(settings))
 
 
+def test_what_a_full_disk_left_unexplained_is_explained_when_there_is_room(
+    recording: Recording, settings: RecordingSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tap = make_tap(tmp_path / "journal")
+    for number in range(2):
+        messages = [{"role": "user", "content": f"{number} {place}"} for place in range(500)]
+        tell(tap, request=(json.dumps({"model": "m", "messages": messages}).encode(),))
+    monkeypatch.setattr(module, "EXPLAIN_SECONDS", -1)
+    recording.recorder.step()
+    with recording.storage.reading() as connection:
+        pages = connection.execute("PRAGMA page_count").fetchone()[0]
+        connection.execute(f"PRAGMA max_page_count = {pages}")
+        recording.catch_up(60.0)
+        assert (recording.explainer.errors, recording.explainer.attributed) == (2, 0)
+        assert not recording.idle()
+        assert recording.explainer.errors == 2
+        connection.execute("PRAGMA max_page_count = 100000")
+    monkeypatch.setattr(recording, "_blocked_until", 0.0)
+    while recording.idle():
+        pass
+    assert recording.explainer.attributed == 2
+    assert all(found["User"] > 0 for found in sources(settings))
+
+
 @pytest.mark.parametrize("limit", ["EXPLAIN_SECONDS", "EXPLAIN_BYTES"])
 def test_storing_comes_before_explaining(
     recording: Recording, settings: RecordingSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: str

@@ -153,7 +153,7 @@ class Bookkeeper:
 
 def ledger_model(asked: str | None, answered: str | None) -> str:
     """Return whose ledger an exchange belongs to: the model asked for, unless another version answered."""
-    bare, other = bare_model(asked or ""), bare_model(answered or "")
+    bare, other = (bare_model(name or "").encode("utf-8", "replace").decode() for name in (asked, answered))
     return other if other and model_version(other) != model_version(bare) else bare
 
 

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 PICO_PER_USD = 10**12
 _PER_TOKEN = PICO_PER_USD // 10**6  # a dollar per million tokens
 _PER_REQUEST = PICO_PER_USD // 10**3  # a dollar per thousand requests
+_MAX_NAME = 256  # characters of a model's name that are looked at: it comes off the wire, and its suffixes one by one
 
 
 class _Factor(TypedDict):
@@ -136,7 +137,7 @@ class ListedPrices:
 
 def bare_model(name: str) -> str:
     """Return a model's name as Anthropic spells it: without provider and region, ``[1m]`` and version suffix."""
-    bare = name.strip().lower().replace("@", "-")
+    bare = name[:_MAX_NAME].strip().lower().replace("@", "-")
     bare = _REGION.sub("", bare)
     while (shorter := _SUFFIX.sub("", bare)) != bare:
         bare = shorter

@@ -18,6 +18,7 @@ from claudeproxy.api.parameters import Id  # noqa: TC001 - pydantic reads it
 from claudeproxy.insight.feedback import MAX_TEXT, MAX_USER
 
 _NOT_JSON = "The body is not JSON."
+_NO_OBJECT = "The body is not a JSON object: send the fields by name, in braces."
 _NO_TYPE = "Send the body as JSON, with the header `Content-Type: application/json`."
 
 
@@ -74,7 +75,10 @@ async def read_body(model: type[Body]) -> Body:
     data = await request.get_data(cache=False)
     try:
         # NaN and its kin are read here, and refused where they stand: the answer can name the field.
-        return model.model_validate(json.loads(data))
+        document = json.loads(data)
+        if not isinstance(document, dict):
+            raise ApiError(HTTPStatus.BAD_REQUEST, INVALID_PARAMETERS, _NO_OBJECT)
+        return model.model_validate(document)
     except ValidationError as error:
         raise _named(error) from None
     except (ValueError, RecursionError):

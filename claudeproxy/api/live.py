@@ -13,11 +13,19 @@ from typing import TYPE_CHECKING, cast
 
 import trio
 from pydantic import ValidationError
-from quart import Blueprint, Response, request, websocket
+from quart import Blueprint, Response, has_request_context, request, websocket
 from quart.wrappers.response import ResponseBody
 from quart_schema import validate_querystring
+from werkzeug.routing.exceptions import WebsocketMismatch
 
-from claudeproxy.api.errors import INVALID_PARAMETERS, ApiError, describe, error_text, invalid_parameters
+from claudeproxy.api.errors import (
+    INVALID_PARAMETERS,
+    ApiError,
+    describe,
+    error_response,
+    error_text,
+    invalid_parameters,
+)
 from claudeproxy.api.events import end_of_feed, newest_event, read_events, server_sent
 from claudeproxy.api.parameters import LiveQuery
 from claudeproxy.api.serving import ENDING, STREAM
@@ -116,6 +124,11 @@ def live_routes(storage: StoragePool, feed: LiveFeed, *, heartbeat: float = HEAR
                 nursery.start_soon(_ignore_messages)
                 await _tell(changes, subscription, stream)
                 nursery.cancel_scope.cancel()
+
+    @routes.app_errorhandler(WebsocketMismatch)
+    async def mismatch(_: WebsocketMismatch) -> Response:
+        details = "This is a WebSocket: connect with one, or use /api/claude/live." if has_request_context() else None
+        return error_response(HTTPStatus.BAD_REQUEST, error_text(HTTPStatus.BAD_REQUEST), details)
 
     return routes
 

@@ -14,7 +14,7 @@ from claudeproxy.export import har, jsonl
 from claudeproxy.export.exchanges import matching_ids, read_exchange
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Generator
 
     from claudeproxy.export.exchanges import ExportedExchange
     from claudeproxy.store.storage import CaptureStorage
@@ -52,15 +52,18 @@ EXPORTERS = {
 }
 
 
-def export(storage: CaptureStorage, filters: RequestFilters, export_format: ExportFormat) -> Iterator[bytes]:
-    """The pieces of a whole export, the oldest exchange first."""
+def export(
+    storage: CaptureStorage, filters: RequestFilters, export_format: ExportFormat
+) -> Generator[bytes, None, int]:
+    """The pieces of a whole export, the oldest exchange first; returns how many exchanges they hold."""
     exporter = EXPORTERS[export_format]
     yield exporter.head
-    written = False
+    written = 0
     for request_id in matching_ids(storage, filters):
         if piece := exporter.piece(storage, request_id):
             if written:
                 yield exporter.between
             yield piece
-            written = True
+            written += 1
     yield exporter.tail
+    return written

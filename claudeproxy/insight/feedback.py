@@ -34,10 +34,11 @@ _SCALE = 1_000_000  # ratings are kept in millionths
 
 _LIST = "SELECT * FROM quality_feedback WHERE {} ORDER BY submitted_at DESC, n DESC LIMIT :limit OFFSET :offset"
 _AFFECTED = """
-SELECT m.source_name, m.average_rating FROM context_source_metrics m WHERE (m.source_type, m.source_name) IN (
-  SELECT o.type, ifnull(o.name, o.type) FROM request_sources s JOIN sources o ON o.id = s.source
-  WHERE s.request = ? AND NOT s.output)
-ORDER BY m.source_name, m.source_type
+SELECT m.source_name, m.average_rating FROM (
+  SELECT o.type AS type, ifnull(o.name, o.type) AS name, sum(s.tokens) AS tokens
+  FROM request_sources s JOIN sources o ON o.id = s.source WHERE s.request = ? AND NOT s.output GROUP BY 1, 2) u
+CROSS JOIN context_source_metrics m ON m.source_type = u.type AND m.source_name = u.name
+ORDER BY u.tokens DESC, m.source_name, m.source_type
 """
 
 

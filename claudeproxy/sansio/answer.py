@@ -27,8 +27,9 @@ _PIECE = 1 << 20
 # A message has a few hundred KB at most. As Python's objects JSON takes up to thirty times its size.
 _MAX_JSON = 16 << 20
 
-# SQLite's integers end here; a larger number is not a token count.
-_MAX_COUNT = (1 << 63) - 1
+# A hundred million is no request's token count (a context holds one), and at any price in pico-dollars the sums of many
+# such counts still fit into SQLite's integers, which end at 9.2e18.
+_MAX_COUNT = 10**8
 
 
 def parse_json(data: bytes | str) -> object | None:

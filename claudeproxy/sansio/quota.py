@@ -33,6 +33,7 @@ _FIELD = re.compile(
 _PREFIX = b"anthropic-"
 _STATUS = re.compile(r"[a-z_]{1,40}")
 _MOST = 1000 * MILLION  # a utilisation beyond this is no share of anything
+_LATEST = 9e9  # epoch seconds, in the year 2255: as nanoseconds they still fit into 64 bits
 _OAUTH_BETA = "oauth-"  # anthropic-beta of clients that log in with a subscription: oauth-2025-04-20
 _UNIFIED_FIELD = b"anthropic-ratelimit-unified-"
 
@@ -126,7 +127,7 @@ def _instant(text: str | None) -> int | None:
             seconds = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
         except (ValueError, OverflowError):
             return None
-    return round(seconds * 1000) * MILLION if 0 < seconds < 1e10 else None
+    return round(seconds * 1000) * MILLION if 0 < seconds < _LATEST else None
 
 
 def _number(text: str | None) -> float | None:

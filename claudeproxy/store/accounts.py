@@ -29,6 +29,7 @@ from claudeproxy.store.numbers import (
     unpack,
 )
 from claudeproxy.store.sums import SourceSums
+from claudeproxy.store.text import clean
 from claudeproxy.store.totals import Counted
 
 if TYPE_CHECKING:
@@ -123,7 +124,7 @@ class Accounts:
             (
                 account.total,
                 None if bill is None else bill.cost,
-                account.note,
+                clean(account.note),
                 0 if account.counted else ESTIMATED,
                 None if account.counted else account.error,
                 number,

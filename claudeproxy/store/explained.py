@@ -15,12 +15,12 @@ from claudeproxy.store.accounts import Accounts
 from claudeproxy.store.attempts import count_attempts
 from claudeproxy.store.changes import note_attributed
 from claudeproxy.store.cutting import cut_body
-from claudeproxy.store.labels import Labels, remember
+from claudeproxy.store.labels import OUTDATED, UNSETTLED, Labels, remember
 from claudeproxy.store.lineage import Lineage
 from claudeproxy.store.places import MASKED
 from claudeproxy.store.text import clean
 from claudeproxy.store.totals import Counted, RequestTotals, text_hash
-from claudeproxy.store.witnesses import OUTDATED, Witnesses
+from claudeproxy.store.witnesses import Witnesses
 
 if TYPE_CHECKING:
     import sqlite3
@@ -98,8 +98,8 @@ class Explanations:
         self._derive(row["n"], path)
         return self._outdate()
 
-    def settle(self, request_id: str, account: Account | None = None) -> None:
-        """Derive again what an explained request's end, or other requests, may have changed; store its `account`.
+    def settle(self, request_id: str, account: Account | None = None, *, version: str) -> None:
+        """Derive again what an explained request's end may have changed; store its `account`. `version` explained it.
 
         :raises NotFoundError: no such request.
         """
@@ -111,6 +111,10 @@ class Explanations:
             elif not row["accounted"]:
                 self._totals.settle(row["n"])
             self._derive(row["n"], path)
+            self._connection.execute(
+                "UPDATE requests SET rules = ? WHERE n = ? AND rules = ?",
+                (self._labels.rules(version), row["n"], self._labels.rules(UNSETTLED)),
+            )
             note_attributed(self._connection, row["n"])
 
     def _request(self, request_id: str) -> sqlite3.Row:

@@ -6,6 +6,7 @@ that cannot be indexed leaves its capture as it is, is told once, and is not tri
 
 from __future__ import annotations
 
+import sqlite3
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -17,12 +18,17 @@ BATCH = 8  # requests indexed between two looks at the journal; some millisecond
 
 
 class Indexer:
-    """Indexes over a writable storage. `on_error` gets the request's id and what was wrong; nothing is raised."""
+    """Indexes over a writable storage. `on_error` gets the request's id and what was wrong; nothing is raised.
+
+    `blocked`: the database could not be written (a full disk, a lock), and nothing is caught up with until the flag is
+    taken down.
+    """
 
     def __init__(self, storage: CaptureStorage, on_error: Callable[[str, Exception], None]) -> None:
         self._storage = storage
         self._on_error = on_error
         self._failed: set[str] = set()
+        self.blocked = False
         self._behind = True  # a crash, or a new reading of texts, may have left some
 
     def index(self, request_id: str, message: object = None) -> None:
@@ -30,7 +36,10 @@ class Indexer:
         try:
             self._storage.index_texts(request_id, message)
         except Exception as error:  # noqa: BLE001 - a hostile body must not end the recorder
-            self._failed.add(request_id)
+            if isinstance(error.__cause__, sqlite3.OperationalError):
+                self.blocked = self._behind = True
+            else:
+                self._failed.add(request_id)
             self._on_error(request_id, error)
 
     def leave_for_later(self) -> None:
@@ -43,6 +52,7 @@ class Indexer:
             waiting = self._storage.unindexed(BATCH + len(self._failed))
             batch = [request_id for request_id in waiting if request_id not in self._failed][:BATCH]
             for request_id in batch:
-                self.index(request_id)
+                if not self.blocked:
+                    self.index(request_id)
             self._behind = bool(batch)
         return self._behind

@@ -16,6 +16,10 @@ if TYPE_CHECKING:
 
 K = TypeVar("K")
 
+# Stand in place of the version of the rules, so that a request is among the `underived`:
+OUTDATED = "outdated"  # others tell something by which it can be explained better
+UNSETTLED = "unsettled"  # explained while it was in flight; what its end adds is to come
+
 MAX_REMEMBERED = 16_384  # entries in a memory
 
 
@@ -32,9 +36,7 @@ class Labels:
 
     def rules(self, version: str) -> int:
         """Return the number of a version of the rules."""
-        self._connection.execute("INSERT OR IGNORE INTO rules (version) VALUES (?)", (clean(version),))
-        row = self._connection.execute("SELECT id FROM rules WHERE version = ?", (clean(version),)).fetchone()
-        return int(row[0])
+        return rules_id(self._connection, version)
 
     def label(self, segment: Segment) -> int:
         """Return the number of what this segment shares with others: source, kind, path, rule, evidence, confidence."""
@@ -74,6 +76,12 @@ class Labels:
             values[:4],
         ).fetchone()
         return int(row[0])
+
+
+def rules_id(connection: sqlite3.Connection, version: str) -> int:
+    """Return the number of a version of the rules, found or made."""
+    connection.execute("INSERT OR IGNORE INTO rules (version) VALUES (?)", (clean(version),))
+    return int(connection.execute("SELECT id FROM rules WHERE version = ?", (clean(version),)).fetchone()[0])
 
 
 def remember(memory: dict[K, int], key: K, value: int) -> None:

@@ -160,7 +160,9 @@ def save_agent_calls(connection: sqlite3.Connection, number: int, exchange: Reco
     message = exchange.response.answer.message if exchange.response is not None else None
     content = message.get("content") if message is not None else None
     for block in content if isinstance(content, list) else ():
-        if not (isinstance(block, dict) and block.get("type") == "tool_use" and block.get("name") in AGENT_TOOLS):
+        if not isinstance(block, dict) or block.get("type") != "tool_use":
+            continue
+        if not (isinstance(name := block.get("name"), str) and name in AGENT_TOOLS):
             continue
         call_id, arguments = block.get("id"), block.get("input")
         if not (isinstance(call_id, str) and isinstance(arguments, dict) and isinstance(arguments.get("prompt"), str)):

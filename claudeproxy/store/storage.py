@@ -200,13 +200,13 @@ class CaptureStorage(StorageSession):
             save = self._explanations.save
             return save(request_id, result, token_counts, version=rules_version, complete=complete, account=account)
 
-    def settle(self, request_id: str, account: Account | None = None) -> None:
+    def settle(self, request_id: str, account: Account | None = None, *, rules_version: str) -> None:
         """Derive again what the end of an explained request may have changed: its place among others, its numbers.
 
         :raises NotFoundError: no such request.
         """
         with self.writing():
-            self._explanations.settle(request_id, account)
+            self._explanations.settle(request_id, account, version=rules_version)
 
     def thread_history(self, message_id: str) -> ThreadHistory | None:
         """Return what a request stands on that continues this message; None when the message was never seen.

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
     from claudeproxy.model import BlockAttribution
 
-OUTDATED = "outdated"  # stands in place of the version of the rules
 MAX_KNOWN = 64  # of one owner: a server whose instructions hold the time of day has a new text in each session
 
 _KNOWN = "SELECT DISTINCT length, sha256 FROM whole_texts WHERE owner = ? ORDER BY explanation DESC LIMIT ?"
@@ -61,7 +60,7 @@ class Witnesses:
         return new
 
     def outdate(self, owners: set[str], rules: int) -> list[int]:
-        """Mark what may be explained better now; return the explanations. `rules`: the number of `OUTDATED`."""
+        """Mark what may be explained better now; return the explanations. `rules`: the number of `labels.OUTDATED`."""
         found = {row[0] for owner in owners for row in self._connection.execute(_WAITING, (clean(owner),))}
         for explanation in found:
             self._connection.execute(_OUTDATE, {"explanation": explanation, "rules": rules})

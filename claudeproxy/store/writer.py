@@ -18,6 +18,7 @@ from claudeproxy.sansio.quota import pays_by_subscription
 from claudeproxy.store.cutting import cut_body
 from claudeproxy.store.functions import derived_id
 from claudeproxy.store.headers import HeaderFields, header_pairs
+from claudeproxy.store.labels import OUTDATED, UNSETTLED, rules_id
 from claudeproxy.store.lineage import save_agent_calls
 from claudeproxy.store.quota import save_quota
 from claudeproxy.store.text import clean
@@ -64,8 +65,8 @@ class ExchangeWriter:
             number = self._insert("requests", columns)
         else:
             number = int(found["n"])
-            if found["rules"]:
-                del columns["rules"]  # explained while it was in flight: its body was whole by then
+            if found["rules"]:  # explained while it was in flight: its body was whole by then
+                columns["rules"] = self._unsettled(exchange, found["rules"])
             self._update("requests", columns, "n", number)
         # A body that was whole in flight is cut already, and most are: the end of an exchange costs its answer only.
         if found is None or found["node"] is None or found["body_sha256"] != columns["body_sha256"]:
@@ -73,6 +74,12 @@ class ExchangeWriter:
         if exchange.response is not None:
             self._write_response(number, exchange, exchange.response)
         return request_id
+
+    def _unsettled(self, exchange: RecordedExchange, rules: int) -> int:
+        """Have the end of an explained exchange followed up, by whoever is there: this process may be killed before."""
+        if exchange.state is State.IN_FLIGHT or rules == rules_id(self._connection, OUTDATED):
+            return rules
+        return rules_id(self._connection, UNSETTLED)
 
     # --- the request ----------------------------------------------------------------------------------------
 

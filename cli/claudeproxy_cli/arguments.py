@@ -28,6 +28,14 @@ def moment(option: str, text: str | None, now: datetime, *, end: bool = False) -
         raise typer.BadParameter(str(error), param_hint=option) from None
 
 
+def period(since: str | None, until: str | None, now: datetime) -> tuple[int | None, int | None]:
+    """What --since and --until mean, the second as an exclusive bound. Raises BadParameter, also for no time at all."""
+    begin, end = moment("--since", since, now), moment("--until", until, now, end=True)
+    if begin is not None and end is not None and begin >= end:
+        raise typer.BadParameter("it is not before the end of the time", param_hint="--since")
+    return begin, end
+
+
 def source_type(text: str | None) -> str | None:
     """A type of source, by whatever case and hyphens. Raises BadParameter."""
     from claudeproxy.model import SourceType

@@ -74,7 +74,7 @@ def _fold(rows: list[dict[str, object]]) -> list[dict[str, object]]:
     if len(small) < FOLD_FROM:
         return rows
     together = {
-        "label": f"{len(small)} smaller ones (see --all)",
+        "label": f"{len(small)} smaller ones: --all",
         "token_count": sum(row["token_count"] for row in small),  # type: ignore[misc]
         "share": sum(row["share"] for row in small),  # type: ignore[misc]
         "accuracy": max((str(row["accuracy"]) for row in small), key=_LABELS.index),

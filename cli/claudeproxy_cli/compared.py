@@ -140,7 +140,7 @@ def show_changes(changes: Sequence[SourceChange], output: Format, *, limit: int,
 
 
 def show_trend(instants: Sequence[int], sources: Sequence[SourceTrend], output: Format, *, limit: int) -> None:
-    """Write sources day by day: lists in JSON, a row of bars in a table."""
+    """Write sources day by day: lists in JSON, a column a day in CSV, a row of bars in a table."""
     rows = [
         {
             **_named(one.source_type, one.source_name),
@@ -159,6 +159,9 @@ def show_trend(instants: Sequence[int], sources: Sequence[SourceTrend], output: 
     if output is Format.TABLE and rows:
         emit(rows[:limit], TREND, output, title=f"{days[0]} to {days[-1]}, UTC: tokens by day")
         _more(rows, limit)
+    elif output is Format.CSV:
+        wide = [{**row, **dict(zip(days, one.tokens, strict=True))} for row, one in zip(rows, sources, strict=True)]
+        emit(wide[:limit], (*TREND[:-1], *(Column(key=day, title=day) for day in days)), output)
     elif output is not Format.TABLE:
         emit([{**row, "days": days} for row in rows[:limit]], TREND, output)
     if not rows:

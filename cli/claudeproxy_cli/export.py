@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from claudeproxy.errors import ClaudeProxyError, ConfigError
-from claudeproxy_cli.arguments import choice, moment
+from claudeproxy_cli.arguments import choice, period
 from claudeproxy_cli.filters import (
     ClassOption,
     MethodOption,
@@ -31,10 +31,10 @@ from claudeproxy_cli.filters import (
 )
 from claudeproxy_cli.listing import local_now, open_captures
 from claudeproxy_cli.options import ConfigOption, HomeOption, reader_home
-from claudeproxy_cli.render import note, streaming
+from claudeproxy_cli.render import note, size, streaming
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator, Iterator
     from typing import BinaryIO
 
     from claudeproxy.export import ExportFormat
@@ -88,21 +88,39 @@ def command(
         status_word=status_word,
         project=project,
     )
-    filters = replace(filters, since=moment("--since", since, now), until=moment("--until", until, now, end=True))
+    begin, end = period(since, until, now)
+    filters = replace(filters, since=begin, until=end)
     storage = open_captures(reader_home(home, config))
     try:
         filters = replace(filters, session_id=of_session(storage, session))
         if output is None:
             with streaming():
-                for piece in export(storage, filters, chosen):
-                    sys.stdout.buffer.write(piece)
+                exchanges, length = _copy(export(storage, filters, chosen), sys.stdout.buffer)
+                sys.stdout.buffer.flush()
+            note(_told(exchanges, length))
             return
         with _private_file(output, replacing=force) as file:
-            for piece in export(storage, filters, chosen):
-                file.write(piece)
-        note(f"{output}: {output.stat().st_size:,} bytes, readable by you only")
+            exchanges, length = _copy(export(storage, filters, chosen), file)
+        note(f"{_told(exchanges, length)} to {output}, readable by you only")
     finally:
         storage.close()
+
+
+def _copy(pieces: Generator[bytes, None, int], file: BinaryIO) -> tuple[int, int]:
+    """Write an export. Returns how many exchanges and how many bytes that was."""
+    length = 0
+    while True:
+        try:
+            piece = next(pieces)
+        except StopIteration as end:
+            return end.value, length
+        length += file.write(piece)
+
+
+def _told(exchanges: int, length: int) -> str:
+    if not exchanges:
+        return "nothing matches: no exchange written"
+    return f"{exchanges:,} exchange{'s' if exchanges > 1 else ''}, {size(length)} written"
 
 
 def _format(name: str | None, output: Path | None) -> ExportFormat:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from claudeproxy_cli.arguments import moment
+from claudeproxy_cli.arguments import period
 from claudeproxy_cli.listing import SHORT_ID, local_now, open_captures
 from claudeproxy_cli.options import (
     ConfigOption,
@@ -17,21 +17,25 @@ from claudeproxy_cli.options import (
     JsonlOption,
     JsonOption,
     output_format,
+    program,
     reader_home,
 )
 from claudeproxy_cli.render import Column, emit, is_terminal, note, write_json
 from claudeproxy_cli.times import iso, local_time
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from claudeproxy.insight.feedback import FeedbackManager
     from claudeproxy.insight.values import QualityFeedback
 
-app = typer.Typer(help="Rate answers, and see the ratings.", rich_markup_mode=None, no_args_is_help=True)
+app = typer.Typer(
+    help="Rate answers, and see the ratings.", rich_markup_mode=None, no_args_is_help=True, add_completion=False
+)
 
 WORDS: Final = {"up": 1.0, "good": 1.0, "down": -1.0, "bad": -1.0}
+SHOWN: Final = 4  # sources by name
 LOCAL_USER: Final = "local-user"  # as `FeedbackManager` has it, which is not imported to print a help text
 
 RatingOption = Annotated[str, typer.Option("--rating", metavar="R", help="-1.0 to 1.0, or up, down, good, bad.")]
@@ -95,12 +99,13 @@ def list_command(
 
     output = output_format(as_json=as_json, jsonl=jsonl, csv=csv, terminal=is_terminal())
     now = local_now()
+    begin, end = period(since, until, now)
     filters = FeedbackFilters(
         min_rating=least,
         max_rating=most,
         user_id=user,
-        since=moment("--since", since, now),
-        until=moment("--until", until, now, end=True),
+        since=begin,
+        until=end,
         limit=limit,
     )
     with _manager(home, config) as manager:
@@ -202,7 +207,7 @@ def feedback_row(feedback: QualityFeedback) -> dict[str, object]:
 @contextmanager
 def _manager(home: Path | None, config: Path | None, *, to_write: bool = False) -> Iterator[FeedbackManager]:
     """The one manager, while its storage is open. A wrong value is a wrong command line."""
-    from claudeproxy.errors import ValidationError
+    from claudeproxy.errors import ConflictError, ValidationError
     from claudeproxy.insight.feedback import FeedbackManager
 
     with open_captures(reader_home(home, config), to_write=to_write) as storage:
@@ -210,6 +215,10 @@ def _manager(home: Path | None, config: Path | None, *, to_write: bool = False) 
             yield FeedbackManager(storage)
         except ValidationError as error:
             raise typer.BadParameter(str(error)) from None
+        except ConflictError as error:
+            raise ConflictError(
+                f"{error}: change it with `{program()} feedback update`", existing=error.existing
+            ) from None
 
 
 def _find(manager: FeedbackManager, wanted: str) -> QualityFeedback:
@@ -232,7 +241,13 @@ def _show(feedback: QualityFeedback, output: Format) -> None:
     else:
         emit([row], COLUMNS, output)
         if output is Format.TABLE:
-            note(f"counts for {', '.join(feedback.affected_sources) or 'no source'}")
+            note(f"counts for {_named(feedback.affected_sources)}")
+
+
+def _named(sources: Sequence[str]) -> str:
+    """The largest sources by name, and how many more there are: a request of the real client has some seventy."""
+    more = len(sources) - SHOWN
+    return (", ".join(sources[:SHOWN]) or "no source") + (f" and {more} more (all of them: --json)" if more > 0 else "")
 
 
 def _done(what: str, feedback: QualityFeedback, output: Format) -> None:

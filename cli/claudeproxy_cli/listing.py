@@ -124,10 +124,10 @@ def outcome(row: object) -> str:
     return word or str(row["status_code"] or "-")
 
 
-def who(row: dict[str, object]) -> str:
-    """Who asked: ``main``, an agent by its name, a further attempt as such (``main, retry``)."""
-    name = str(row["agent_type"] or row["request_class"] or "-")
-    return f"{name}, retry" if row["retry_of"] else name
+def who(row: dict[str, object]) -> str | None:
+    """Who asked: ``main``, an agent by its name, a further attempt as such (``main, retry``); None: nobody knows."""
+    name = row["agent_type"] or row["request_class"]
+    return f"{name or '-'}, retry" if row["retry_of"] else None if name is None else str(name)
 
 
 def top_sources(sources: object, *, count: int = 3) -> str:
@@ -142,7 +142,7 @@ def request_columns(now: datetime, output: Format) -> tuple[Column, ...]:
         Column(key="timestamp", title="time", text=lambda value: _local(value, now)),
         Column(key="id", title="id", text=lambda value: str(value)[:SHORT_ID]),
         Column(key="outcome", title="status"),
-        Column(key="who", title="class", flexible=True, optional=True),
+        Column(key="who", title="class", text=_or_dash, flexible=True, optional=True),
         Column(key="model", title="model", text=_model, flexible=True, optional=True),
         Column(key="total_tokens", title="tokens", text=compact, align="right", label="accuracy"),
         Column(key="response_tokens", title="out", text=compact, align="right", optional=True),
@@ -212,6 +212,10 @@ def _model(value: object) -> str:
     name = str(value or "-").removeprefix("claude-")
     head, _, tail = name.rpartition("-")
     return head if head and len(tail) == 8 and tail.isdecimal() else name
+
+
+def _or_dash(value: object) -> str:
+    return "-" if value is None else str(value)
 
 
 def _latency(value: object) -> str:

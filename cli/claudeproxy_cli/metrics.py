@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from claudeproxy.config import ClaudeProxyConfig
     from claudeproxy.store.storage import CaptureStorage
 
-app = typer.Typer(help="The sums behind `sources`.", rich_markup_mode=None, no_args_is_help=True)
+app = typer.Typer(help="The sums behind `sources`.", rich_markup_mode=None, no_args_is_help=True, add_completion=False)
 
 REQUESTS: Final = Column(key="requests", title="requests", text=number, align="right")
 COLUMNS: Final = (

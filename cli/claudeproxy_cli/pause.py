@@ -18,7 +18,7 @@ from claudeproxy_cli.options import (
     program,
     reader_home,
 )
-from claudeproxy_cli.render import Column, emit, is_terminal, note, write_json
+from claudeproxy_cli.render import Column, emit, is_terminal
 from claudeproxy_cli.times import NANO, iso, local_time, seconds_of
 
 if TYPE_CHECKING:
@@ -28,9 +28,9 @@ if TYPE_CHECKING:
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
 
 COLUMNS: Final = (
-    Column(key="paused", title="paused", text=lambda value: "yes" if value else "no"),
-    Column(key="since", title="since", text=local_time),
-    Column(key="until", title="until", text=local_time),
+    Column(key="paused", title="paused"),
+    Column(key="since", title="since"),
+    Column(key="until", title="until"),
 )
 
 
@@ -59,19 +59,20 @@ def command(
     place.create()
     now = time.time_ns()
     pause = PauseFile(place.pause_file).pause(now=now, until=None if seconds is None else now + round(seconds * NANO))
-    write(pause, output)
-    if output is Format.TABLE:
-        note(f"`{program()} resume` ends it")
+    write(pause, output, said=_sentence(pause))
 
 
-def write(pause: Pause | None, output: Format) -> None:
-    """Whether capture is paused."""
+def write(pause: Pause | None, output: Format, *, said: str) -> None:
+    """Whether capture is paused: `said` for people, a row for programs."""
+    if output in {Format.TABLE, Format.LINES}:
+        print(said)
+        return
     row = {
         "paused": pause is not None,
         "since": iso(pause.since) if pause else None,
         "until": iso(pause.until) if pause else None,
     }
-    write_json(row) if output is Format.JSON else emit([row], COLUMNS, output)
+    emit([row], COLUMNS, output, document=row)
 
 
 def paused_note(home: Home) -> str | None:
@@ -79,7 +80,9 @@ def paused_note(home: Home) -> str | None:
     from claudeproxy.capture.pause import PauseFile
 
     pause = PauseFile(home.pause_file).read()
-    if pause is None:
-        return None
+    return None if pause is None else _sentence(pause)
+
+
+def _sentence(pause: Pause) -> str:
     until = "" if pause.until is None else f" until {local_time(iso(pause.until))}"
     return f"capture is paused{until}; `{program()} resume` ends it"

@@ -19,7 +19,7 @@ from claudeproxy_cli.options import (
     output_format,
     reader_home,
 )
-from claudeproxy_cli.render import Column, emit, is_terminal, note, number, size, write_json
+from claudeproxy_cli.render import Column, emit, is_terminal, note, number, size
 from claudeproxy_cli.times import duration
 
 if TYPE_CHECKING:
@@ -36,6 +36,8 @@ REPORT_COLUMNS: Final = (
     Column(key="bytes_after", title="after", text=size, align="right"),
     Column(key="seconds", title="took", text=lambda value: duration(float(str(value))), align="right"),
 )
+
+PLAN_COLUMNS: Final = (Column(key="requests", title="requests"), Column(key="dry_run", title="dry run"))
 
 
 @app.command(epilog="Example: claudeproxy purge --project ~/clients/acme --dry-run")
@@ -99,20 +101,22 @@ def command(
 
 
 def write_report(report: RetentionReport, output: Format) -> None:
-    """What was deleted, or would be."""
+    """What was deleted, or would be: of that only the number of captures is known, and nothing else is written."""
     from dataclasses import asdict
 
-    row = asdict(report)
-    if output is Format.JSON:
-        write_json(row)
-    elif report.dry_run and output is Format.TABLE:
-        print(f"{report.requests:,} captures would go; nothing was deleted")
-    else:
-        emit([row], REPORT_COLUMNS, output)
+    if report.dry_run and output in {Format.TABLE, Format.LINES}:
+        print(f"{_captures(report.requests)} would go; nothing was deleted")
+        return
+    row = {"requests": report.requests, "dry_run": True} if report.dry_run else asdict(report)
+    emit([row], PLAN_COLUMNS if report.dry_run else REPORT_COLUMNS, output, document=row)
+
+
+def _captures(count: int) -> str:
+    return f"{count:,} captures" if count != 1 else "1 capture"
 
 
 def _confirm(planned: int) -> None:
-    what = f"{planned:,} captures" if planned != 1 else "1 capture"
+    what = _captures(planned)
     if not sys.stdin.isatty():
         note(f"{what} would go; say --yes where nobody can be asked, or --dry-run to look")
         raise typer.Exit(2)

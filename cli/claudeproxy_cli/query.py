@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from claudeproxy_cli.arguments import amount, moment, source_type, state
+from claudeproxy_cli.arguments import amount, period, source_type, state
 from claudeproxy_cli.listing import local_now, nothing_yet, open_captures, request_columns, request_row, shown
 from claudeproxy_cli.money import subscription_note
 from claudeproxy_cli.options import (
@@ -79,9 +79,10 @@ def command(
         raise typer.BadParameter("it says where --grep looks: give --grep TEXT, too", param_hint="--everywhere")
     output = output_format(as_json=as_json, jsonl=jsonl, csv=csv, terminal=is_terminal())
     now = local_now()
+    begin, end = period(since, until, now)
     filters = RequestFilters(
-        since=moment("--since", since, now),
-        until=moment("--until", until, now, end=True),
+        since=begin,
+        until=end,
         source=source,
         source_type=source_type(kind),
         request_class=request_class,

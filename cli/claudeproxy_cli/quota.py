@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from claudeproxy_cli.arguments import choice, moment
+from claudeproxy_cli.arguments import choice, period
 from claudeproxy_cli.listing import local_now, nothing_yet, open_captures
 from claudeproxy_cli.options import (
     ConfigOption,
@@ -98,7 +98,7 @@ def command(
 
     output = output_format(as_json=as_json, jsonl=jsonl, csv=csv, terminal=is_terminal())
     now = local_now()
-    begin, end = moment("--since", since, now), moment("--until", until, now, end=True)
+    begin, end = period(since, until, now)
     what = By(choice("--by", by, [str(one) for one in By]))
     columns = HOURS if what is By.HISTORY else SHARES
     place = reader_home(home, config)

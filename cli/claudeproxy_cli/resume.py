@@ -31,5 +31,7 @@ def command(
     from claudeproxy_cli.pause import write
 
     output = output_format(as_json=as_json, jsonl=jsonl, csv=csv, terminal=is_terminal())
-    PauseFile(reader_home(home, config).pause_file).resume()
-    write(None, output)
+    file = PauseFile(reader_home(home, config).pause_file)
+    paused = file.read() is not None
+    file.resume()
+    write(None, output, said="capture goes on" if paused else "capture was not paused")

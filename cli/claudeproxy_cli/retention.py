@@ -17,7 +17,9 @@ from claudeproxy_cli.options import (
 )
 from claudeproxy_cli.render import is_terminal
 
-app = typer.Typer(help="What is kept, and for how long.", rich_markup_mode=None, no_args_is_help=True)
+app = typer.Typer(
+    help="What is kept, and for how long.", rich_markup_mode=None, no_args_is_help=True, add_completion=False
+)
 
 
 @app.callback()

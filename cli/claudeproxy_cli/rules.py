@@ -24,7 +24,9 @@ if TYPE_CHECKING:
     from claudeproxy.attribution.rules import Rule, RuleSet
     from claudeproxy.attribution.userrules import UserRules
 
-app = typer.Typer(help="The attribution rules, and your own.", rich_markup_mode=None, no_args_is_help=True)
+app = typer.Typer(
+    help="The attribution rules, and your own.", rich_markup_mode=None, no_args_is_help=True, add_completion=False
+)
 
 BUILT_IN: Final = "built in"
 LIST_COLUMNS: Final = (
@@ -39,7 +41,7 @@ LIST_COLUMNS: Final = (
 TEST_COLUMNS: Final = (
     Column(key="result", title="result"),
     Column(key="rule", title="rule"),
-    Column(key="detail", title="", flexible=True),
+    Column(key="detail", title=""),
 )
 CLAIM_COLUMNS: Final = (
     Column(key="json_path", title="where", flexible=True),

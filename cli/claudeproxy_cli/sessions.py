@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from claudeproxy_cli.arguments import moment
+from claudeproxy_cli.arguments import period
 from claudeproxy_cli.carried import show_carried
 from claudeproxy_cli.listing import SHORT_ID, local_now, nothing_yet, open_captures
 from claudeproxy_cli.money import UNKNOWN, payment_note
@@ -109,9 +109,10 @@ def command(
 
     output = output_format(as_json=as_json, jsonl=jsonl, csv=csv, terminal=is_terminal())
     now = local_now()
+    begin, end = period(since, until, now)
     filters = SessionFilters(
-        since=moment("--since", since, now),
-        until=moment("--until", until, now, end=True),
+        since=begin,
+        until=end,
         project=project,
         limit=limit,
     )

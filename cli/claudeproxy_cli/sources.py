@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from claudeproxy_cli.arguments import choice, moment, source_type
+from claudeproxy_cli.arguments import choice, period, source_type
 from claudeproxy_cli.compared import Asked, answer
 from claudeproxy_cli.listing import local_now, nothing_yet, open_captures
 from claudeproxy_cli.money import payment_note
@@ -78,17 +78,19 @@ def command(
 ) -> None:
     """List sources with their use, tokens, cost, ratings.
 
-    `rating` is the mean drawn towards 0 while ratings are few. A request counts once for a source.
+    `rating` is the mean drawn towards 0 while ratings are few. A request counts once for a source. Tokens include
+    answers; `--kinds` counts the prompt only.
     """
     from claudeproxy.insight.metrics import SourceMetrics
     from claudeproxy.insight.values import SourceFilters, SourceSort
 
     output = output_format(as_json=as_json, jsonl=jsonl, csv=csv, terminal=is_terminal())
     now = local_now()
+    begin, end = period(since, until, now)
     filters = SourceFilters(
         source_type=source_type(kind),
-        since=moment("--since", since, now),
-        until=moment("--until", until, now, end=True),
+        since=begin,
+        until=end,
     )
     asked = Asked.of(compare=compare, trend=trend, kinds=kinds)
     by = SourceSort(SORTS[choice("--sort", sort, SORTS)])

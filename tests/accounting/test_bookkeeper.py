@@ -183,3 +183,8 @@ def test_few_ledgers_are_held_in_memory(books, monkeypatch):
 )
 def test_a_ledger_is_that_of_the_model_that_counted(asked, answered, whose):
     assert ledger_model(asked, answered) == whose
+
+
+def test_a_model_that_no_file_can_hold_has_a_ledger_all_the_same() -> None:
+    """JavaScript's lone surrogates are in no UTF-8 text, and so in no database."""
+    assert ledger_model("claude-\ud800", None) == "claude-?"

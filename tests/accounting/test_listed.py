@@ -35,6 +35,11 @@ def test_a_models_name_is_found_under_every_spelling(given, bare):
     assert bare_model(given) == bare
 
 
+def test_a_monstrous_name_costs_no_time() -> None:
+    """Suffixes are taken off one by one: a megabyte of them would be a megabyte, half a million times."""
+    assert len(bare_model("claude" + ":x" * 500_000)) <= 256
+
+
 def test_prices_are_the_lists():
     """Opus 4.5: $5 in, $25 out, 1.25, 2 and 0.1 times the base for the cache (Anthropic's price page)."""
     prices = listed_prices("claude-opus-4-5-20251101", "anthropic", DAY).for_prompt(1_000_000)

@@ -138,9 +138,9 @@ async def test_a_request_without_a_response_is_404_and_says_so(rest: httpx.Async
         ({"request_id": UNKNOWN, "rating": 0, "user_id": "x" * 201}, "Invalid request parameters", "user_id"),
         ({"request_id": UNKNOWN, "rating": 0, "stars": 5}, "Invalid request parameters", "stars"),
         ({"request_id": UNKNOWN, "rating": 9, "user_id": ""}, "Invalid request parameters", "rating"),
-        ([], "Invalid request parameters", ""),
-        (None, "Invalid request parameters", ""),
-        ("text", "Invalid request parameters", ""),
+        ([], "Invalid request parameters", "The body is not a JSON object"),
+        (None, "Invalid request parameters", "The body is not a JSON object"),
+        ("text", "Invalid request parameters", "The body is not a JSON object"),
     ],
 )
 async def test_a_wrong_body_is_400_and_names_the_field(

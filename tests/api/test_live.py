@@ -192,7 +192,17 @@ async def test_the_stream_says_what_it_is_and_is_not_cached(client: httpx.AsyncC
 async def test_the_websocket_asked_as_a_page_is_an_error_in_json(client: httpx.AsyncClient) -> None:
     answer = await client.get("/api/claude/ws")
     assert answer.status_code == 400
-    assert answer.json().keys() == {"error", "details"}
+    assert answer.json() == {
+        "error": "Invalid request parameters",
+        "details": "This is a WebSocket: connect with one, or use /api/claude/live.",
+    }
+
+
+async def test_another_route_asked_as_a_websocket_does_not_claim_to_be_one(client: httpx.AsyncClient) -> None:
+    async with await deaf_client(client.base_url.netloc.decode(), "/api/claude/live", *UPGRADE) as stream:
+        answer = await stream.receive_some()
+    assert answer.startswith(b"HTTP/1.1 400 ")
+    assert b"This is a WebSocket" not in answer
 
 
 # --- who may listen ------------------------------------------------------------------------------------------------

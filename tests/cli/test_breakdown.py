@@ -40,7 +40,7 @@ def test_small_sources_share_a_line_where_that_saves_some(capsys: pytest.Capture
     rows = [_row("Tool: a", 900), *(_row(f"Skill: {n}", 4) for n in range(4))]
     folded = _printed(capsys, rows)
     assert folded[2].split() == ["Tool:", "a", "~900", "90.0%", "<$0.000001", "call", "1,", "result", "1,", "…"]
-    assert folded[3].split() == ["4", "smaller", "ones", "(see", "--all)", "~16", "1.6%", "$0.000002"]
+    assert folded[3].split() == ["4", "smaller", "ones:", "--all", "~16", "1.6%", "$0.000002"]
     assert len(_printed(capsys, rows, everything=True)) == 7
     assert len(_printed(capsys, rows[:-1])) == 6
 

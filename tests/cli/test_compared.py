@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import csv
+import io
 import json
 from typing import TYPE_CHECKING
 
@@ -50,6 +52,14 @@ def test_a_trend_has_a_value_for_each_day(billed: Path, capsys: Capsys) -> None:
     assert user["requests"] == [0, 8, 8]
     assert user["tokens"][0] == 0
     assert sum(user["tokens"]) == user["total_tokens"]
+
+
+def test_a_trend_in_csv_has_a_number_for_each_day(billed: Path, capsys: Capsys) -> None:
+    told = said(billed, capsys, "--trend", *SECOND_DAY)
+    assert isinstance(told, dict)
+    assert main(["sources", "--home", str(billed), "--trend", *SECOND_DAY, "--csv"]) == 0
+    table = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
+    assert [[int(row[day]) for day in told["days"]] for row in table] == [row["tokens"] for row in told["sources"]][:30]
 
 
 def test_sources_consist_of_kinds(billed: Path, capsys: Capsys) -> None:

@@ -8,6 +8,7 @@ import pytest
 
 from claudeproxy.store.storage import CaptureStorage
 from claudeproxy.store.values import RequestFilters
+from claudeproxy_cli.render import size
 from tests.cli.support import cli
 from tests.export.support import HAR, check
 
@@ -23,7 +24,9 @@ def ids(captured: Path, **filters: object) -> list[str]:
 
 def test_without_a_file_json_lines_go_to_standard_output(captured: Path) -> None:
     done = cli("export", "--home", captured)
-    assert (done.returncode, done.stderr) == (0, "")
+    assert done.returncode == 0
+    assert done.stderr.startswith(f"{len(ids(captured))} exchanges, ")
+    assert done.stderr.endswith("B written\n")
     assert [json.loads(line)["id"] for line in done.stdout.splitlines()] == ids(captured)
 
 
@@ -31,7 +34,8 @@ def test_a_file_is_for_its_owner_alone_and_its_name_tells_the_format(captured: P
     archive = tmp_path / "all.har"
     done = cli("export", "--home", captured, "-o", archive)
     assert (done.returncode, done.stdout) == (0, "")
-    assert str(archive) in done.stderr
+    count, length = len(ids(captured)), size(archive.stat().st_size)
+    assert done.stderr == f"{count} exchanges, {length} written to {archive}, readable by you only\n"
     assert stat.S_IMODE(archive.stat().st_mode) == 0o600
     made = json.loads(archive.read_bytes())
     check(made, HAR)
@@ -45,6 +49,7 @@ def test_the_filters_hold(captured: Path) -> None:
     assert [json.loads(line)["id"] for line in done.stdout.splitlines()] == expected != []
     done = cli("export", "--home", captured, "--until", "2020-01-01", "--format", "har")
     assert json.loads(done.stdout)["log"]["entries"] == []
+    assert done.stderr == "nothing matches: no exchange written\n"
 
 
 def test_a_file_that_is_there_is_not_replaced_unless_forced(captured: Path, tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from claudeproxy_cli.feedback import _named
 from claudeproxy_cli.main import main
 from tests.cli.support import altered, cli, fill, on_terminal
 
@@ -50,6 +51,12 @@ def test_an_answer_is_rated_and_its_sources_with_it(home: Path, capsys: Capsys) 
     assert 0 < row["estimate"]["rating"] < 0.5
 
 
+def test_the_largest_sources_are_named_first_and_few_of_them() -> None:
+    assert _named([]) == "no source"
+    assert _named(["atlas", "User"]) == "atlas, User"
+    assert _named(list("abcdef")) == "a, b, c, d and 2 more (all of them: --json)"
+
+
 @pytest.mark.parametrize(("word", "rating"), [("up", 1), ("Good", 1), ("down", -1), ("bad", -1), ("-0.25", -0.25)])
 def test_a_rating_is_a_number_or_a_word(home: Path, capsys: Capsys, word: str, rating: float) -> None:
     request = ids(home, capsys)[0]
@@ -69,7 +76,9 @@ def test_a_second_rating_is_refused_and_names_the_first(home: Path, capsys: Caps
     request = ids(home, capsys)[0]
     first = as_json(home, capsys, "add", request, "--rating", "up")
     assert run(home, "add", request, "--rating", "down") == 1
-    assert first["id"] in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert first["id"] in said
+    assert "change it with `claudeproxy feedback update`" in said
 
 
 def test_ratings_are_found_by_their_own_id_or_the_requests(home: Path, capsys: Capsys) -> None:

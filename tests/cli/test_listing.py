@@ -95,10 +95,11 @@ def test_a_missing_database_is_nothing_yet_and_says_what_to_do(tmp_path: Path) -
         (None, "main", None, "main"),
         ("botanist", "subagent", None, "botanist"),
         (None, "main", "an id", "main, retry"),
-        (None, None, None, "-"),
+        (None, None, None, None),
+        (None, None, "an id", "-, retry"),
     ],
 )
 def test_who_asked_in_a_word(
-    agent_type: str | None, request_class: str | None, retry_of: str | None, word: str
+    agent_type: str | None, request_class: str | None, retry_of: str | None, word: str | None
 ) -> None:
     assert who({"agent_type": agent_type, "request_class": request_class, "retry_of": retry_of}) == word

@@ -26,7 +26,6 @@ def test_a_pause_is_begun_and_ended(home: Path, capsys: Capsys) -> None:
     assert main(["resume", "--home", str(home), "--json"]) == 0
     assert json.loads(capsys.readouterr().out) == {"paused": False, "since": None, "until": None}
     assert file.read() is None
-    assert main(["resume", "--home", str(home)]) == 0
 
 
 def test_a_pause_may_be_for_a_time(home: Path) -> None:
@@ -58,5 +57,13 @@ def test_query_says_that_capture_is_paused(captured: Path, home: Path, capsys: C
 def test_on_a_terminal_it_says_how_to_end_it(home: Path) -> None:
     code, text = on_terminal("pause", "--home", home, env={"NO_COLOR": "1"})
     assert code == 0
-    assert "`claudeproxy resume` ends it" in text
-    assert text.splitlines()[0].split() == ["paused", "since", "until"]
+    assert text == "capture is paused; `claudeproxy resume` ends it\n"
+
+
+def test_piped_they_answer_with_a_sentence_and_csv_is_a_table(home: Path, capsys: Capsys) -> None:
+    said = []
+    for words in (["pause", "--for", "1h"], ["resume"], ["resume"], ["resume", "--csv"]):
+        assert main([*words, "--home", str(home)]) == 0
+        said.append(capsys.readouterr().out)
+    assert said[0].startswith("capture is paused until ")
+    assert said[1:] == ["capture goes on\n", "capture was not paused\n", "paused,since,until\nFalse,,\n"]

@@ -12,7 +12,7 @@ from claudeproxy.store.storage import CaptureStorage
 from claudeproxy_cli.main import main
 from claudeproxy_cli.times import iso
 from tests.capture.support import make_tap, tell
-from tests.cli.support import COMMAND, MINUTE, START, drain, exchanges, fill
+from tests.cli.support import COMMAND, MINUTE, START, drain, exchanges, fill, on_terminal
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -92,8 +92,26 @@ def test_a_dry_run_deletes_nothing(home: Path, capsys: Capsys) -> None:
     capsys.readouterr()
     assert purge(home, "--before", "2100-01-01", "--dry-run", "--json") == 0
     report = json.loads(capsys.readouterr().out)
-    assert (report["requests"], report["dry_run"]) == (3, True)
+    assert report == {"requests": 3, "dry_run": True}
     assert left(home) == 3
+
+
+@pytest.mark.parametrize(
+    ("flags", "written"),
+    [
+        ([], "3 captures would go; nothing was deleted\n"),
+        (["--jsonl"], '{"requests": 3, "dry_run": true}\n'),
+        (["--csv"], "requests,dry_run\n3,True\n"),
+    ],
+)
+def test_a_dry_run_tells_only_what_is_known(home: Path, capsys: Capsys, flags: list[str], written: str) -> None:
+    assert purge(home, "--before", "2100-01-01", "--dry-run", *flags) == 0
+    assert capsys.readouterr().out == written
+
+
+def test_a_dry_run_of_one_says_one_capture(home: Path, capsys: Capsys) -> None:
+    code, text = on_terminal("purge", "--home", home, ids(home, capsys)[0], "--dry-run")
+    assert (code, text.strip()) == (0, "1 capture would go; nothing was deleted")
 
 
 def test_where_nobody_can_answer_it_wants_a_yes(home: Path) -> None:

@@ -164,6 +164,7 @@ def test_more_than_a_page_is_read_page_by_page(home: Path, capsys: pytest.Captur
     ("arguments", "message"),
     [
         (["--since", "soon"], "--since: 'soon' is not a time"),
+        (["--since", "1h", "--until", "2h"], "--since: it is not before the end of the time"),
         (["--over", "much"], "'much' is no amount: write dollars"),
         (["--over", "nan"], "is no amount"),
         (["--over", "-1"], "is no amount"),

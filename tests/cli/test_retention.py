@@ -40,7 +40,9 @@ def test_what_is_too_old_goes_now(home: Path, capsys: pytest.CaptureFixture[str]
 def test_a_dry_run_says_how_many_would_go(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     aged(home, 2)
     assert main(["retention", "run", "--home", str(home), "--dry-run", "--json"]) == 0
-    assert json.loads(capsys.readouterr().out)["requests"] == 2
+    assert json.loads(capsys.readouterr().out) == {"requests": 2, "dry_run": True}
+    assert main(["retention", "run", "--home", str(home), "--dry-run"]) == 0
+    assert capsys.readouterr().out == "2 captures would go; nothing was deleted\n"
     assert left(home) == 3
 
 

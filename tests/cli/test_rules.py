@@ -92,6 +92,12 @@ def test_a_file_that_is_not_there_fails(tmp_path: Path) -> None:
     assert "cannot be read (No such file or directory)" in result.stdout
 
 
+def test_a_narrow_terminal_shows_the_remedy_whole(tmp_path: Path) -> None:
+    code, text = on_terminal("rules", "test", tmp_path / "missing.yaml")
+    assert code == 1
+    assert "create it, or take it out of rules_files" in text
+
+
 def test_without_rules_it_says_how_to_write_one(home: Path) -> None:
     result = cli("rules", "test", "--home", home)
     assert (result.returncode, result.stdout) == (0, "")

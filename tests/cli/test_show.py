@@ -50,7 +50,7 @@ def test_one_request_is_shown_with_its_instants_and_every_source(
     table = text.partition("where the context came from (tokens: estimated)\n")[2].splitlines()
     assert table[0].split() == ["source", "tokens", "share", "cost", "made", "of"]
     assert next(line for line in table if line.startswith("Tool: Bash")).endswith("schema 110, result 14")
-    assert re.match(r"\d+ smaller ones \(see --all\) +~\d+ +\d\.\d% +-$", table[-1])
+    assert re.match(r"\d+ smaller ones: --all +~\d+ +\d\.\d% +-$", table[-1])
     assert {"MCP: atlas", "Skill: press-labels"} <= {line.split("  ")[0] for line in table}
     assert max(map(len, text.splitlines())) <= 80
 

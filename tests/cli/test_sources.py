@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from claudeproxy_cli.main import main
+from tests.cli.billed import fill_billed
 from tests.cli.support import altered, fill, on_terminal
 
 if TYPE_CHECKING:
@@ -86,6 +87,16 @@ def test_a_table_fits_and_lines_have_no_header(captured: Path, capsys: Capsys) -
     assert "\t" in capsys.readouterr().out.splitlines()[0]
     main(["sources", "--home", str(captured), "--csv"])
     assert int(next(csv.DictReader(io.StringIO(capsys.readouterr().out)))["usage_count"]) > 0
+
+
+def test_tokens_include_answers_and_kinds_count_the_prompt_only(home: Path, capsys: Capsys) -> None:
+    fill_billed(home)
+    everything = sum(int(str(row["total_tokens"])) for row in rows(home, capsys, "--limit", "100"))
+    assert main(["sources", "--home", str(home), "--kinds", "--json"]) == 0
+    prompts = sum(one["tokens"] for one in json.loads(capsys.readouterr().out)["sources"])
+    assert main(["query", "--home", str(home), "--limit", "100", "--json"]) == 0
+    answers = sum(row["response_tokens"] for row in json.loads(capsys.readouterr().out))
+    assert (everything - prompts, answers > 0) == (answers, True)
 
 
 def test_without_captures_it_says_how_to_make_one(home: Path, capsys: Capsys) -> None:

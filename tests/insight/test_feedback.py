@@ -32,7 +32,7 @@ def test_a_rating_comes_back_as_it_was_given(storage, feedback, rated):
     assert feedback.get_feedback(made.id) == feedback.get_feedback_by_request(rated) == made
 
 
-def test_affected_sources_are_named_once_each(feedback, rated):
+def test_affected_sources_are_named_once_each_the_largest_first(feedback, rated):
     """One server behind two plugins is one source; a source without a name goes by its type."""
     assert feedback.submit_feedback(rated, 1).affected_sources == ("User", "context7")
 

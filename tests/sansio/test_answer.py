@@ -217,9 +217,13 @@ def test_a_monstrous_event_ends_the_reading_and_not_what_was_read() -> None:
     assert read(body, STREAM, max_decoded=64 * MIB).usage.output_tokens == 42
 
 
-@pytest.mark.parametrize("value", [-1, 1 << 63, True, 1.5, "3", None, [1]])
+@pytest.mark.parametrize("value", [-1, 10**8 + 1, 1 << 63, True, 1.5, "3", None, [1]])
 def test_what_is_no_count_is_none(value: object) -> None:
     assert read_usage({"input_tokens": value}).input_tokens is None
+
+
+def test_the_largest_count_is_far_beyond_any_request() -> None:
+    assert read_usage({"input_tokens": 10**8}).input_tokens == 10**8
 
 
 @pytest.mark.parametrize("value", [None, [], "x", 3])

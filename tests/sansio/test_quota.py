@@ -95,3 +95,12 @@ def test_a_subscription_is_known_by_its_beta_or_its_limits(request_fields, respo
 def test_the_account_is_the_organisation():
     assert account_of(fields(anthropic_organization_id="0f-1")) == "0f-1"
     assert account_of(fields(request_id="req_1")) is None
+
+
+@pytest.mark.parametrize("value", ["9.9e9", "9223372037", "9300-01-01T00:00:00Z"])
+def test_an_instant_beyond_64_bits_is_left_out(value: str) -> None:
+    """As nanoseconds no database holds it; one answer's field must not stop the recorder."""
+    (reading,) = read_quota(
+        fields(anthropic_ratelimit_unified_5h_reset=value, anthropic_ratelimit_unified_5h_status="ok")
+    )
+    assert (reading.reset, reading.status) == (None, "ok")

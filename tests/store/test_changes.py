@@ -91,7 +91,7 @@ def test_what_was_explained_in_flight_is_final_when_it_is_settled(storage: Captu
     storage.record([exchange(1, BODY)], {})
     page = log.since(after, EVERYTHING)
     assert [(one.change, one.final) for one in page.changes] == [(Change.ENDED, False)]
-    storage.settle(request_id)
+    storage.settle(request_id, rules_version="1")
     (change,) = log.since(page.upto, EVERYTHING).changes
     assert (change.change, change.final) == (Change.ATTRIBUTED, True)
     assert change.sources == storage.sources(request_id) != []

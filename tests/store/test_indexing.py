@@ -57,3 +57,20 @@ def test_what_cannot_be_indexed_is_told_once_and_stops_nothing(storage, indexer,
         pass
     assert [request_id for request_id, _ in errors] == ids[:1]
     assert found(storage, "wren") == BATCH + 2
+
+
+def test_what_a_full_disk_left_out_is_indexed_when_there_is_room(storage, indexer, errors):
+    fill(storage, BATCH)
+    (large,) = storage.record([exchange(99, prompt(" ".join(f"w{n}" for n in range(9_000))))], {})
+    storage._connection.execute(
+        f"PRAGMA max_page_count = {storage._connection.execute('PRAGMA page_count').fetchone()[0]}"
+    )
+    indexer.index(large)
+    assert (indexer.blocked, [request_id for request_id, _ in errors]) == (True, [large])
+    assert indexer.catch_up()
+    assert (found(storage, "wren"), len(errors)) == (0, 1)
+    storage._connection.execute("PRAGMA max_page_count = 100000")
+    indexer.blocked = False
+    while indexer.catch_up():
+        pass
+    assert (found(storage, "wren"), found(storage, "w8999"), len(errors)) == (BATCH, 1, 1)

@@ -234,7 +234,7 @@ def test_an_earlier_request_that_came_late_is_found_at_the_end(sender):
     (earlier_id,) = sender.storage.record([earlier], {})
     sender.explain(earlier_id, body("a"))
     sender.storage.record([later], {})
-    sender.storage.settle(later_id)
+    sender.storage.settle(later_id, rules_version="1")
     assert sender.of(later_id) == Lineage(parent_request_id=earlier_id, prompt_index=1, turn_index=2)
 
 
@@ -303,6 +303,7 @@ def test_the_latest_of_two_equal_calls_counts(sender):
         [call("find it", "Bash")],
         [{"type": "tool_use", "name": "Task", "input": {"prompt": "find it"}}],
         [{"type": "tool_use", "id": "t", "name": "Task", "input": "find it"}],
+        [{"type": "tool_use", "id": "t", "name": ["Task"], "input": {"prompt": "find it"}}],
         ["text", None, 7],
     ],
 )

@@ -187,7 +187,7 @@ def test_nothing_is_unseen_before_the_bill_says_so(client):
     answered = response(b"{}", answer=said(0, billed=5_000))
     client.storage.record([exchange(0, body, headers=HEADERS, response=answered)], {})
     for _ in range(2):
-        client.storage.settle(lost)
+        client.storage.settle(lost, rules_version=client.engine.version)
         assert client.sources(lost)[UNSEEN] == 5_000 - (seen or 0)
         assert client.storage.get_request(lost).total_tokens == 5_000
 
@@ -231,7 +231,7 @@ def test_the_blocks_read_back_are_those_that_were_sent(client, monkeypatch):
 
 def test_only_what_exists_can_be_settled(client):
     with pytest.raises(NotFoundError):
-        client.storage.settle(correlation(9))
+        client.storage.settle(correlation(9), rules_version="1")
     (unexplained,) = client.storage.record([exchange(0, first())], {})
-    client.storage.settle(unexplained)
+    client.storage.settle(unexplained, rules_version="1")
     assert client.storage.get_request(unexplained).lineage.turn_index is None
