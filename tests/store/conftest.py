@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from claudeproxy.store.storage import CaptureStorage
+from tests.store.five import fill
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -20,3 +21,9 @@ def database(tmp_path: Path) -> Path:
 def storage(database: Path) -> Iterator[CaptureStorage]:
     with CaptureStorage(database) as opened:
         yield opened
+
+
+@pytest.fixture
+def filled(storage: CaptureStorage) -> CaptureStorage:
+    fill(storage)
+    return storage
