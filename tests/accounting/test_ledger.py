@@ -285,7 +285,7 @@ CONTROLLED = st.tuples(BLOCKS, st.sampled_from([None, None, {"type": "ephemeral"
 MESSAGES = st.lists(st.tuples(st.sampled_from(["user", "assistant"]), st.lists(CONTROLLED, max_size=4)), max_size=6)
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow])
 @given(
     st.sampled_from([MODEL, "claude-haiku-4-5", "no-such-model"]),
     st.lists(st.tuples(st.booleans(), MESSAGES, st.tuples(*[COUNTS] * 7), st.booleans()), min_size=1, max_size=5),

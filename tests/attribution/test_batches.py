@@ -107,7 +107,7 @@ params = st.one_of(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(items=st.lists(st.one_of(params, params.map(lambda one: {"params": one})), max_size=4), more=st.booleans())
 def test_any_batch_is_covered_exactly_and_analysis_repeats_itself(items, more):
     """Whatever stands in `requests`."""

@@ -91,7 +91,7 @@ requests = st.fixed_dictionaries(
 WARM = AttributionEngine(fingerprints=FINGERPRINTS, max_cached_bytes=20_000)  # small: entries come and go
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=150, suppress_health_check=[HealthCheck.too_slow])
 @given(request=requests, claude_code=st.booleans(), ascii_only=st.booleans())
 def test_any_request_is_partitioned_and_analysis_repeats_itself(request, claude_code, ascii_only):
     """Cold, again and with a cache full of other requests the result is the same, and it is a partition."""
@@ -109,7 +109,7 @@ def test_any_request_is_partitioned_and_analysis_repeats_itself(request, claude_
     assert WARM.analyze_request(body, headers=headers) == found
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(body=st.one_of(st.binary(max_size=60), st.sampled_from([b"", b"null", b'{"messages":7}', b"[" * 2000])))
 def test_no_bytes_raise(body):
     """What is no request is one segment of overhead."""
@@ -118,7 +118,7 @@ def test_no_bytes_raise(body):
     assert sum(segment.byte_end - segment.byte_start for segment in found.overhead) == len(body)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(request=requests, data=st.data())
 def test_a_request_cut_anywhere_does_not_raise(request, data):
     """A body that never arrived in full is taken as it is."""

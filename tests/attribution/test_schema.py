@@ -41,7 +41,7 @@ WARM = AttributionEngine(fingerprints=FINGERPRINTS)
 GREED = _greedy()
 
 
-@settings(max_examples=250, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@settings(max_examples=250, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 @given(request=requests)
 def test_every_request_of_the_api_is_divided_exactly_by_any_rules(request):
     """Whoever sends it; remembered or not; by the built-in rules or by ones that claim everything."""
@@ -58,7 +58,7 @@ def test_every_request_of_the_api_is_divided_exactly_by_any_rules(request):
         check_partition(body, GREED.analyze_request(body, headers=headers))
 
 
-@settings(max_examples=250, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@settings(max_examples=250, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 @given(request=requests)
 def test_every_request_is_cut_into_the_blocks_that_a_json_parser_finds(request):
     """One a tool, one an object of `system` or of a content, one a bare string: no request is too odd to be cut."""
@@ -85,7 +85,7 @@ def test_most_of_what_is_made_has_content():
     seen = {True: 0, False: 0}
 
     @seed(0)
-    @settings(max_examples=200, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=200, database=None, suppress_health_check=list(HealthCheck))
     @given(request=requests)
     def look(request):
         contents = [message.get("content") for message in request["messages"]]

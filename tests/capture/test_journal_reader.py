@@ -120,7 +120,7 @@ def test_a_journal_inside_a_damaged_record_is_not_read_as_ours(tmp_path: Path) -
     assert payloads(JournalReader(journal(tmp_path, bytes(data))), final=True) == [b"ours"]
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(
     noise=st.binary(max_size=100),
     lengths=st.lists(st.integers(0, 200), max_size=5),

@@ -473,7 +473,7 @@ def truncate(directory: Path, size: int) -> None:
         size -= length
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(moves=steps, cut=st.integers(0, 10_000), segment_bytes=st.sampled_from([200, 1000, 1 << 20]))
 def test_any_interleaving_killed_at_any_byte_gives_what_was_written_up_to_there(
     tmp_path_factory: pytest.TempPathFactory, moves: list[tuple[int, bytes]], cut: int, segment_bytes: int
@@ -497,7 +497,7 @@ def test_any_interleaving_killed_at_any_byte_gives_what_was_written_up_to_there(
         assert answer.startswith(seen[1])
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(moves=steps, data=st.data())
 def test_a_recorder_killed_between_any_two_steps_records_everything_once(
     tmp_path_factory: pytest.TempPathFactory, moves: list[tuple[int, bytes]], data: st.DataObject

@@ -22,7 +22,7 @@ CHUNKS = b"5;a=b\r\nhello\r\n1\r\n!\r\n0\r\nX-T: 1\r\n\r\n"
         (Framing.LENGTH, 0, b"", b""),
     ],
 )
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(data=st.data())
 def test_any_cut_gives_the_same_bytes_payload_and_rest(
     framing: Framing, length: int, wire: bytes, payload: bytes, data: st.DataObject

@@ -100,7 +100,7 @@ def test_of_a_cut_encoded_stream_is_known_what_came() -> None:
     assert answer.usage.input_tokens == 3
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(cut=st.integers(0, len(STREAMED)))
 def test_a_stream_cut_anywhere_never_says_more_than_the_whole(cut: int) -> None:
     answer = read(STREAMED[:cut], STREAM)
@@ -109,7 +109,7 @@ def test_a_stream_cut_anywhere_never_says_more_than_the_whole(cut: int) -> None:
     assert answer.usage.output_tokens in {None, 11, 42}
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(
     body=st.binary(max_size=200)
     | st.recursive(st.none() | st.integers() | st.text(), st.lists).map(str).map(str.encode),
@@ -149,7 +149,7 @@ KINDS = [
 ]
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(
     events=st.lists(
         st.dictionaries(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import h11
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from claudeproxy.errors import ProtocolError
@@ -74,7 +74,6 @@ def bodies(draw: st.DrawFn) -> bytes:
     return bytes(raw + b"\r\n")
 
 
-@settings(deadline=None)
 @given(bodies(), st.binary(max_size=10), st.lists(st.integers(0, 200), max_size=5))
 def test_a_valid_body_is_read_as_h11_reads_it_in_any_pieces(body: bytes, rest: bytes, places: list[int]) -> None:
     payload, trailers, after = h11_reads(body + rest)
@@ -82,7 +81,6 @@ def test_a_valid_body_is_read_as_h11_reads_it_in_any_pieces(body: bytes, rest: b
     assert scan(cut(body + rest, places)) == (payload, len(body), True, tuple(trailers))
 
 
-@settings(deadline=None)
 @given(
     bodies(),
     st.lists(st.tuples(st.integers(0, 200), st.sampled_from(b'\r\n\0 ;:0aF"g\xff')), max_size=3),
@@ -99,7 +97,6 @@ def test_any_split_of_a_damaged_body_gives_the_same_result(
     assert scan((bytes([b]) for b in damaged), max_line=40, max_trailer=60) == whole
 
 
-@settings(deadline=None)
 @given(st.binary(max_size=80))
 def test_junk_gives_more_a_value_or_a_protocol_error(data: bytes) -> None:
     assert scan([data]) is not None

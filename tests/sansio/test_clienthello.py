@@ -5,7 +5,7 @@ from __future__ import annotations
 import ssl
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from claudeproxy.errors import ProtocolError
@@ -138,13 +138,11 @@ def test_a_hello_stretched_over_tiny_records_is_refused() -> None:
         parse_client_hello(data, max_bytes=1000)
 
 
-@settings(deadline=None)
 @given(st.binary(max_size=100) | st.binary(max_size=60).map(lambda tail: SAMPLE[:40] + tail))
 def test_junk_gives_more_a_value_or_a_protocol_error(data: bytes) -> None:
     assert outcome(data) is None or outcome(data) == "error" or isinstance(outcome(data), ClientHello)
 
 
-@settings(deadline=None)
 @given(st.data(), st.integers(1, 40))
 def test_a_mutated_hello_is_judged_the_same_however_it_arrives(data: st.DataObject, size: int) -> None:
     """Once an answer is had from the first bytes, more bytes do not change it."""

@@ -42,7 +42,7 @@ def pieces_of(data: bytes, cuts: list[int]) -> list[bytes]:
     return [data[a:b] for a, b in itertools.pairwise(edges)] or [b""]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     data=st.binary(max_size=3000),
     codings=st.lists(st.sampled_from(sorted(ENCODERS)), max_size=3),
@@ -57,7 +57,7 @@ def test_any_split_of_any_stack_of_codings_gives_the_original(data: bytes, codin
     decoder.finish()
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(junk=st.binary(max_size=300), coding=st.sampled_from(sorted(ENCODERS)))
 def test_junk_gives_a_value_or_a_protocol_error(junk: bytes, coding: str) -> None:
     with contextlib.suppress(ProtocolError):
@@ -65,7 +65,7 @@ def test_junk_gives_a_value_or_a_protocol_error(junk: bytes, coding: str) -> Non
     assert len(decode_prefix(junk, coding, max_bytes=1000)) <= 1000
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(cut=st.integers(0, 10_000), coding=st.sampled_from(["gzip", "deflate", "br", "zstd"]))
 def test_truncated_input_is_an_error_and_its_prefix_decodes(cut: int, coding: str) -> None:
     data = random.Random(1).randbytes(5000)

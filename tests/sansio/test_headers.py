@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import h11
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from claudeproxy.errors import ProtocolError
@@ -256,7 +256,6 @@ responses = st.builds(
 places = st.lists(st.integers(0, 200), max_size=5)
 
 
-@settings(deadline=None)
 @given(requests, st.binary(max_size=20), places)
 def test_a_valid_request_is_read_as_h11_reads_it_in_any_pieces(raw: bytes, rest: bytes, cuts: list[int]) -> None:
     oracle = h11.Connection(h11.SERVER)
@@ -272,7 +271,6 @@ def test_a_valid_request_is_read_as_h11_reads_it_in_any_pieces(raw: bytes, rest:
     assert left == rest
 
 
-@settings(deadline=None)
 @given(responses, st.binary(max_size=20), places)
 def test_a_valid_response_is_read_as_h11_reads_it_in_any_pieces(raw: bytes, rest: bytes, cuts: list[int]) -> None:
     oracle = h11.Connection(h11.CLIENT)
@@ -288,7 +286,6 @@ def test_a_valid_response_is_read_as_h11_reads_it_in_any_pieces(raw: bytes, rest
     assert left == rest
 
 
-@settings(deadline=None)
 @given(
     requests | responses,
     st.lists(st.tuples(st.integers(0, 200), st.sampled_from(b"\r\n\0 \t:,aH\xff")), max_size=3),
@@ -306,14 +303,12 @@ def test_any_split_of_a_damaged_head_gives_the_same_result(
     assert read((bytes([b]) for b in damaged), response=is_response, max_bytes=150) == whole
 
 
-@settings(deadline=None)
 @given(st.binary(max_size=80).map(lambda data: data + b"\r\n\r\n") | st.binary(max_size=80), st.booleans())
 def test_junk_gives_more_a_value_or_a_protocol_error(data: bytes, is_response: bool) -> None:
     result = read([data], response=is_response)
     assert result is None or result in (400, 431, 501, 505) or isinstance(result, tuple)
 
 
-@settings(deadline=None)
 @given(requests)
 def test_what_was_parsed_is_written_and_parsed_again_unchanged(raw: bytes) -> None:
     head = request(raw)

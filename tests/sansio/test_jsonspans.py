@@ -18,7 +18,7 @@ def parsed(data: bytes) -> object:
     return json.loads(data.decode("utf-8", "surrogatepass"), parse_int=str, parse_float=str)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.dictionaries(st.text(max_size=8), json_values, max_size=6), st.randoms(use_true_random=False))
 def test_spans_of_members_parse_to_the_values_and_stand_in_order(value, random):
     """However an object is written, each span parses to its member's value, and spans are disjoint and in order."""
@@ -31,7 +31,7 @@ def test_spans_of_members_parse_to_the_values_and_stand_in_order(value, random):
     assert all(body[m.start : m.end] == body[m.start : m.end].strip() for m in members)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.lists(json_values, max_size=6), st.randoms(use_true_random=False), st.binary(max_size=5))
 def test_spans_of_items_parse_to_the_values_wherever_the_array_stands(value, random, before):
     """An array inside other bytes is cut at its own items."""
@@ -41,7 +41,7 @@ def test_spans_of_items_parse_to_the_values_wherever_the_array_stands(value, ran
     assert [parsed(body[low:high]) for low, high in spans] == parsed(text)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.dictionaries(st.text(max_size=8), json_values, max_size=5), st.randoms(use_true_random=False))
 def test_both_scanners_find_the_same_spans(value, random):
     """A lone surrogate in a last member sends the whole object to the second scanner, which cuts the rest alike."""
@@ -140,7 +140,7 @@ def test_moderate_nesting_is_cut():
     assert member.end - member.start == 2 * depth
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.binary(max_size=40) | st.text(alphabet='{}[]",:\\ud8 1tn', max_size=25).map(str.encode))
 def test_any_bytes_give_spans_or_one_error_class(body):
     """Junk never raises anything else."""

@@ -128,7 +128,7 @@ requests = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(requests, st.randoms(use_true_random=False), st.booleans())
 def test_every_block_parses_to_the_block_that_was_written(request, random, duplicates):
     """However the request is written, the cut finds exactly its blocks, disjoint, each without its cache_control."""

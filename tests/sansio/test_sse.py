@@ -18,7 +18,7 @@ def parse(data: bytes) -> list[Event]:
     return SSEParser().feed(data)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(
     stream=st.lists(st.sampled_from(TOKENS), max_size=30).map(b"".join),
     cuts=st.lists(st.integers(0, 200), max_size=8),

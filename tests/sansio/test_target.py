@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from claudeproxy.errors import ProtocolError
@@ -91,7 +91,6 @@ def test_a_target_in_no_allowed_form_is_an_error(method: str, target: str) -> No
     assert caught.value.status_hint == 400
 
 
-@settings(deadline=None)
 @given(st.sampled_from(["GET", "OPTIONS", "CONNECT"]), st.text(max_size=60) | st.from_regex(r"https?://[!-~]*"))
 def test_any_text_gives_a_target_or_a_protocol_error(method: str, text: str) -> None:
     try:

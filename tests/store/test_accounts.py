@@ -132,7 +132,7 @@ ACTIONS = (
 )
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @given(st.lists(st.sampled_from(ACTIONS), max_size=10), st.sampled_from(["claude-haiku-4-5", "claude-opus-4-8"]))
 def test_whatever_happens_everything_adds_up_to_the_bills(actions, model):
     """Pieces, sources, totals, money and the metrics; and what is settled stays."""

@@ -146,7 +146,7 @@ class Aggregates(RuleBasedStateMachine):
 
 TestAggregates = Aggregates.TestCase
 TestAggregates.settings = settings(
-    max_examples=20, stateful_step_count=15, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+    max_examples=20, stateful_step_count=15, suppress_health_check=[HealthCheck.too_slow]
 )
 
 

@@ -13,7 +13,7 @@ FROZEN = "28b52ffd20455d0000000340005a6b13ecfdca21"
 SIZE = 2937
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.binary(max_size=200) | st.text(max_size=100).map(lambda text: text.encode() * 20))
 def test_what_is_compressed_reads_back_and_is_never_longer(data):
     codec = Codec()

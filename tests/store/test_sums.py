@@ -33,7 +33,7 @@ def made(directory: Path) -> tuple[CaptureStorage, list[PathStep]]:
     return storage, storage._writer.tree.path(node)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.data())
 def test_they_are_the_sums_of_the_pieces(data):
     with tempfile.TemporaryDirectory() as directory:

@@ -25,7 +25,7 @@ def count(storage: CaptureStorage, table: str) -> int:
     return int(storage._connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0])
 
 
-@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=80, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(requests, min_size=1, max_size=4), st.randoms(use_true_random=False))
 def test_every_body_comes_back_byte_for_byte(storage, made, random):
     """However requests are written, in whatever order they share their blocks, each is rebuilt from the database."""

@@ -77,7 +77,7 @@ def test_what_holds_no_word_asks_for_nothing(query):
     assert match_expression(query) is None
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.text(max_size=60))
 def test_whatever_is_typed_is_a_valid_query(query):
     with sqlite3.connect(":memory:") as connection:
