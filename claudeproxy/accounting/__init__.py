@@ -27,8 +27,9 @@ from claudeproxy.accounting.listed import PriceClass, PriceOverride
 from claudeproxy.accounting.memory import LedgerRow
 from claudeproxy.accounting.prices import Bill, BillLine, PriceBook
 from claudeproxy.accounting.settlement import Prediction, Settlement
-from claudeproxy.accounting.sharing import share, share_segments
+from claudeproxy.accounting.sharing import share_segments
 from claudeproxy.accounting.tokens import TokenCounter
+from claudeproxy.sansio.sharing import share
 
 __all__ = [
     "Bill",

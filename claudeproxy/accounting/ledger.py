@@ -26,10 +26,10 @@ from claudeproxy.accounting.memory import PREFIX, LedgerRow, Memory, Settled, Tu
 from claudeproxy.accounting.models import model_traits
 from claudeproxy.accounting.plan import End, Known, Plan, answer_blocks, divide, make_plan, turn_key
 from claudeproxy.accounting.settlement import Prediction, Settlement
-from claudeproxy.accounting.sharing import share
 from claudeproxy.accounting.weights import TokenWeights
 from claudeproxy.model import Accuracy, Answer, Usage
 from claudeproxy.sansio.answer import is_object
+from claudeproxy.sansio.sharing import share
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence

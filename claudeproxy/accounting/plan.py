@@ -11,9 +11,9 @@ from hashlib import blake2b
 from typing import TYPE_CHECKING, NamedTuple
 
 from claudeproxy.accounting.features import MESSAGE, PREAMBLE, mark_of
-from claudeproxy.accounting.sharing import share
 from claudeproxy.model import Accuracy
 from claudeproxy.sansio.answer import is_object
+from claudeproxy.sansio.sharing import share
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

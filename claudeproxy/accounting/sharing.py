@@ -13,8 +13,6 @@ from claudeproxy.sansio.sharing import share
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["share", "share_segments"]
-
 
 def share_segments(
     block_tokens: Sequence[int], segment_sizes: Sequence[Sequence[float]], *, overhead: int = 0

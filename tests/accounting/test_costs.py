@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from claudeproxy.accounting.costs import output_cost, prompt_costs
 from claudeproxy.accounting.listed import PriceClass
 from claudeproxy.accounting.prices import Bill, BillLine, PriceBook
-from claudeproxy.accounting.sharing import share
 from claudeproxy.model import Usage
+from claudeproxy.sansio.sharing import share
 
 QUANTITIES = st.tuples(*[st.integers(0, 10**6)] * 4)
 UNITS = st.tuples(*[st.integers(0, 10**9)] * 4)

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from claudeproxy.accounting.sharing import share, share_segments
+from claudeproxy.accounting.sharing import share_segments
+from claudeproxy.sansio.sharing import share
 
 WEIGHTS = st.lists(st.floats(min_value=0, max_value=1e9) | st.integers(0, 10**6), min_size=1, max_size=30)
 
