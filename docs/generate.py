@@ -26,7 +26,7 @@ def configuration() -> str:
     lines = [
         "# Configuration",
         "",
-        "<!-- Made by docs/generate.py from claudeproxy/config/keys.py. -->",
+        "<!-- Made by docs/generate.py from claudeproxy/config/keys.py and limits.py. -->",
         "",
         "`~/.claude-proxy/config.yaml` (or `--config FILE`, `CLAUDEPROXY_CONFIG`) is overridden by `CLAUDEPROXY_<KEY>` in",
         "the environment, which is overridden by flags. Keys stand at the top of the file or under `claude_proxy:`. An",

@@ -22,14 +22,14 @@ from typing import TYPE_CHECKING
 from claudeproxy.config.home import Home, find_home
 
 if TYPE_CHECKING:
-    from claudeproxy.config.keys import ClaudeProxyConfig
+    from claudeproxy.config.effective import ClaudeProxyConfig
 
 __all__ = ["ClaudeProxyConfig", "Home", "find_home"]
 
 
 def __getattr__(name: str) -> object:
     if name == "ClaudeProxyConfig":
-        from claudeproxy.config.keys import ClaudeProxyConfig
+        from claudeproxy.config.effective import ClaudeProxyConfig
 
         globals()[name] = ClaudeProxyConfig
         return ClaudeProxyConfig

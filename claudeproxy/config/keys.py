@@ -1,16 +1,16 @@
-"""`ClaudeProxyConfig`: every key, its default, and why the default is what it is.
+"""Every key but the bounds, its default, and why the default is what it is.
 
 The descriptions are the reference: ``claudeproxy config show``, the documentation and the example file follow them.
+Bounds on what peers may take (sizes, numbers, seconds) are in `limits`, the configuration as a whole in `effective`.
 Where values come from is the work of `sources`, how they are written that of `values`.
 """
 
 # No `from __future__ import annotations`: pydantic reads these annotations when the class is made.
 
-from pathlib import Path
-from typing import Any, ClassVar, Literal, Self
+from typing import Literal
 
-from pydantic import Field, PrivateAttr, SecretStr, ValidationError, model_validator
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic import Field, SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from claudeproxy.config.fields import (
     AddressMap,
@@ -25,18 +25,11 @@ from claudeproxy.config.fields import (
     UpstreamURL,
     UserAndPassword,
 )
-from claudeproxy.config.home import Home, find_home
-from claudeproxy.config.sources import FileSource, alone, collect, explain, file_values, pending_origins
-from claudeproxy.config.values import Address, mask_url, parse_address
-from claudeproxy.errors import ConfigError
+from claudeproxy.config.home import find_home
 
 
-class ClaudeProxyConfig(BaseSettings):
-    """The effective configuration, immutable. Make one with `load`.
-
-    Raises ConfigError from `load`: an unknown key (with the nearest known one), a value that cannot be used (with the
-    key, where it came from and what to write instead), or a file that cannot be read.
-    """
+class Keys(BaseSettings):
+    """What is proxied, captured, kept and said."""
 
     model_config = SettingsConfigDict(
         env_prefix="CLAUDEPROXY_",
@@ -139,162 +132,9 @@ class ClaudeProxyConfig(BaseSettings):
         description="Size beyond which the oldest captures go, once a day. 2GiB: a year of heavy use, "
         "at 1 MB a long conversation. null: no limit.",
     )
-    max_body_bytes: Size = Field(
-        64 << 20,
-        ge=1 << 10,
-        description="Larger bodies are forwarded whole and recorded by length and SHA-256. "
-        "64MiB: twice what the API takes.",
-    )
-    journal_max_bytes: Size = Field(
-        1 << 30,
-        ge=64 << 20,
-        description="Room for what is not stored yet. When it is full, exchanges are dropped and counted. "
-        "1GiB: hours without a recorder.",
-    )
-    max_head_bytes: Size = Field(
-        64 << 10,
-        ge=8 << 10,
-        le=1 << 20,
-        description="Largest head of a request or response. 64KiB: four times what servers take; beyond it 431.",
-    )
-    max_connections: int = Field(
-        1000, ge=1, description="Clients at a time; further ones wait. Two file descriptors each; systems give 1,024."
-    )
-    connect_timeout: float = Field(
-        10.0, gt=0, description="Seconds for name, TCP and TLS to the upstream. 10: clients give up after as long."
-    )
-    handshake_timeout: float = Field(
-        15.0, gt=0, description="Seconds a client has for its TLS handshake. 15: a busy machine starts clients slowly."
-    )
-    idle_timeout: float = Field(
-        300.0,
-        gt=0,
-        description="Seconds a client's connection may lie unused between requests. 300: longer than clients keep "
-        "theirs, so that it is they who close. Never applied while an answer is awaited or streams.",
-    )
-    drain_seconds: float = Field(
-        10.0,
-        ge=0,
-        description="Seconds that running exchanges may take to end after Ctrl-C or TERM; what `docker stop` allows.",
-    )
     log_format: Literal["auto", "console", "json"] = Field(
         "auto", description="console for people, json for machines; auto: console when standard error is a terminal."
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         "info", description="The lowest level that is logged."
     )
-
-    secret_keys: ClassVar[frozenset[str]] = frozenset({"api_token", "proxy_auth", "upstream_proxy"})
-    _origins: dict[str, str] = PrivateAttr(default_factory=dict)
-
-    def __init__(self, **values: Any) -> None:  # Any: BaseSettings' own arguments and every key's type
-        """Make one from values and the environment, without a file. Raises ConfigError."""
-        try:
-            super().__init__(**values)
-        except ValidationError as error:
-            origins = dict.fromkeys(values, "flag") | (pending_origins.get() or {})
-            raise ConfigError(explain(error, origins, _defaults())) from None  # the cause would show the input
-
-    @classmethod
-    def load(cls, home: Path | None = None, config_file: Path | None = None, **flags: object) -> Self:
-        """File < environment < flags. A flag that is None was not given.
-
-        `config_file` (else CLAUDEPROXY_CONFIG) must exist when given; otherwise ``config.yaml`` in home is read when
-        it is there. Raises ConfigError for everything that cannot be used.
-        """
-        place = find_home(home)
-        given = {key: value for key, value in flags.items() if value is not None}
-        from_file, origins = collect(cls.model_fields.keys(), place, config_file, given)
-        if home is not None:
-            origins["home"] = "flag"
-        file_token, origins_token = file_values.set(from_file), pending_origins.set(origins)
-        try:
-            config = cls(**given, home=place.path)
-        finally:
-            file_values.reset(file_token)
-            pending_origins.reset(origins_token)
-        config._origins.update(origins)
-        return config
-
-    @classmethod
-    def isolated(cls, **values: object) -> Self:
-        """From `values` and the defaults alone: no file and no environment. For tests, demonstrations and programs
-        that keep their configuration elsewhere. Raises ConfigError."""
-        token = alone.set(True)
-        try:
-            return cls(**values)
-        finally:
-            alone.reset(token)
-
-    @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,
-        file_secret_settings: PydanticBaseSettingsSource,
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Flags before environment before file; no dotenv, which would read a project's file as ours."""
-        if alone.get():
-            return (init_settings,)
-        return init_settings, env_settings, FileSource(settings_cls)
-
-    @model_validator(mode="after")
-    def _consistent(self) -> Self:
-        if not self.api.is_loopback and self.api_token is None:
-            raise ValueError(
-                f"api_address {self.api_address} can be reached from other machines: "
-                "set api_token, or listen on 127.0.0.1"
-            )
-        if self.bind.port and self.bind == self.api:
-            raise ValueError(f"bind_address and api_address are both {self.bind_address}: give them two ports")
-        return self
-
-    @property
-    def paths(self) -> Home:
-        """Every other path in home."""
-        return Home(path=self.home)
-
-    @property
-    def database_path(self) -> Path:
-        """The captures."""
-        return self.paths.database
-
-    @property
-    def journal_path(self) -> Path:
-        """The journal's directory."""
-        return self.paths.journal
-
-    @property
-    def secret_path(self) -> Path:
-        """The key of the API keys' hash."""
-        return self.paths.secret
-
-    @property
-    def bind(self) -> Address:
-        """`bind_address`, taken apart."""
-        return parse_address(self.bind_address)
-
-    @property
-    def api(self) -> Address:
-        """`api_address`, taken apart."""
-        return parse_address(self.api_address)
-
-    def origin(self, key: str) -> str:
-        """Where the value of a key came from: ``default``, ``file PATH``, ``env NAME`` or ``flag``."""
-        return self._origins.get(key, "default")
-
-    def shown(self, key: str) -> object:
-        """The value of a key for people and JSON: secrets masked, paths as text, lists as lists."""
-        value = getattr(self, key)
-        if isinstance(value, SecretStr):
-            return mask_url(value.get_secret_value()) if key == "upstream_proxy" else "****"
-        if isinstance(value, tuple):
-            return [item if isinstance(item, dict) else str(item) for item in value]
-        return str(value) if isinstance(value, Path) else value
-
-
-def _defaults() -> dict[str, str]:
-    """Key to its default as text, for error messages."""
-    return {key: str(field.default) for key, field in ClaudeProxyConfig.model_fields.items()}

@@ -117,9 +117,9 @@ def test_urls(url: str, expected: str) -> None:
 def test_no_value_keeps_the_relay_busy() -> None:
     """The relay calls this between two bytes of a client: 64 KiB take milliseconds, however they are chosen."""
     for value in (b"a:" * 30_000 + b"/@", b"://" * 20_000 + b"@", b"?a" * 30_000, b"?token" * 10_000 + b"="):
-        begun = time.perf_counter()
+        begun = time.process_time()
         redact_headers(((b"Location", value),))
-        assert time.perf_counter() - begun < 2.0
+        assert time.process_time() - begun < 2.0
 
 
 @given(st.text())

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 DELAY = 0.4  # seconds
-SLACK_US = 50_000  # between the instants of two tasks on a machine that does other things too
+SLACK_US = 150_000  # between the instants of two tasks on a machine that does other things too
 
 ANSWER = b'{"type":"message","content":[],"usage":{"input_tokens":1,"output_tokens":1}}'
 HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n" % len(ANSWER)

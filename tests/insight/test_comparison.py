@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import time
 from collections import Counter
 
 import pytest
@@ -9,9 +8,11 @@ from claudeproxy.insight.comparison import UNKNOWN, Comparison
 from claudeproxy.insight.comparison_values import relative
 from claudeproxy.store.aggregates import DAY, HOUR
 from claudeproxy.store.retention import Retention
+from claudeproxy.store.storage import CaptureStorage
 from claudeproxy.testing.conversations import demo_conversation, long_conversation
 from tests.insight.billed import Biller
 from tests.insight.using import DOCS, SKILL, USER, use
+from tests.support.work import calls
 
 MIDNIGHT = 1_790_000_000_000_000_000 // DAY * DAY
 
@@ -156,8 +157,12 @@ def test_nothing_captured_is_nothing(storage):
 
 
 @pytest.mark.heavy
-def test_kinds_of_a_long_session_are_quick(storage):
-    Biller(storage).talk(long_conversation(200))
-    began = time.process_time()
-    assert Comparison(storage).kinds().requests == 216
-    assert time.process_time() - began < 0.5
+def test_the_kinds_of_four_times_the_turns_are_at_most_four_times_the_work(tmp_path):
+    work = {}
+    for turns in (50, 200):
+        with CaptureStorage(tmp_path / f"{turns}.db") as storage:
+            Biller(storage).talk(long_conversation(turns))
+            comparison = Comparison(storage)
+            assert comparison.kinds().requests > turns
+            work[turns] = calls(comparison.kinds)
+    assert work[200] < 4 * work[50]
