@@ -21,26 +21,34 @@ if TYPE_CHECKING:
 CHUNK = 65536
 STAMPS = re.compile(rb"@(\d{19})")
 HOST = "api.anthropic.com"
+AUTHORITY = f"{HOST}:443"
+TRIES = 5
 _MARK = b"Codebase and user instructions are shown below"
+
+
+class NotAnsweredError(Exception):
+    """A contender did not answer a request, or not to its end."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Route:
     """How a contender is reached: a port, and for TLS the certificates that the client trusts.
 
-    `connect` asks a proxy for a tunnel first; `name` is who the certificate must be for.
+    `connect` is the HOST:PORT to which a proxy is asked for a tunnel first, `name` is who the certificate must be for,
+    and `prefix` stands before the API's paths.
     """
 
     port: int
     trust: ssl.SSLContext | None = None
-    connect: bool = False
+    connect: str | None = None
     name: str = HOST
+    prefix: str = ""
 
     async def open(self) -> trio.abc.Stream:
         """Connect, through the tunnel and the handshake where there are any."""
         tcp = await trio.open_tcp_stream("127.0.0.1", self.port)  # noqa: TID251 - the client's own connection
-        if self.connect:
-            await tcp.send_all(f"CONNECT {HOST}:443 HTTP/1.1\r\nHost: {HOST}:443\r\n\r\n".encode())
+        if self.connect is not None:
+            await tcp.send_all(f"CONNECT {self.connect} HTTP/1.1\r\nHost: {self.connect}\r\n\r\n".encode())
             head = b""
             while b"\r\n\r\n" not in head:
                 data = await tcp.receive_some(CHUNK)
@@ -78,6 +86,7 @@ class Sample:
     first: list[float] = field(default_factory=list)  # ... to the first byte received
     events: list[float] = field(default_factory=list)  # paced: from an event's leaving to its arrival
     seconds: float = 0.0  # of the round
+    failed: int = 0  # requests that were not answered as they should; asked again on a new connection, timed then
 
 
 class Requests:
@@ -106,11 +115,12 @@ async def measure(route: Route, scenario: Scenario, requests: Requests) -> Sampl
     host = HOST if route.trust is not None else f"127.0.0.1:{route.port}"
     go = trio.Event()
     prepared = [
-        [requests.make(scenario.target, host) for _ in range(scenario.requests)] for _ in range(scenario.concurrency)
+        [requests.make(route.prefix + scenario.target, host) for _ in range(scenario.requests)]
+        for _ in range(scenario.concurrency)
     ]
     async with trio.open_nursery() as nursery:
         for number, bodies in enumerate(prepared):
-            warm = requests.make("/v1/messages?kind=json", host)
+            warm = requests.make(route.prefix + "/v1/messages?kind=json", host)
             stagger = scenario.delay * number / scenario.concurrency
             await nursery.start(_client, route, warm, bodies, stagger, go, sample)
         start = time.perf_counter()
@@ -135,7 +145,14 @@ async def _client(
     await go.wait()
     await trio.sleep(stagger)
     for body in bodies:
-        await _exchange(stream, body, sample)
+        for _ in range(TRIES):
+            try:
+                await _exchange(stream, body, sample)
+                break
+            except (NotAnsweredError, trio.BrokenResourceError):
+                sample.failed += 1
+                await trio.aclose_forcefully(stream)
+                stream = await route.open()
     await trio.aclose_forcefully(stream)
 
 
@@ -143,20 +160,22 @@ async def _exchange(stream: trio.abc.Stream, request: bytes, sample: Sample) -> 
     start = time.perf_counter()
     await stream.send_all(request)
     data = await stream.receive_some(CHUNK)
-    sample.first.append(time.perf_counter() - start)
+    first = time.perf_counter() - start
     if not data.startswith(b"HTTP/1.1 200"):
-        raise RuntimeError(f"not an answer: {bytes(data[:300])!r}")
+        raise NotAnsweredError(f"not an answer: {bytes(data[:300])!r}")
     while b"\r\n\r\n" not in data:
         data += await _more(stream)
     head, _, body = bytes(data).partition(b"\r\n\r\n")
     length = re.search(rb"(?i)content-length: *(\d+)", head)
-    if length is None:
+    # claude-tap's forward proxy sends both; RFC 9112 section 6.3 has the transfer coding win.
+    if length is None or b"chunked" in head.lower():
         await _stream(stream, body, sample)
     else:
         missing = int(length[1]) - len(body)
         while missing > 0:
             missing -= len(await _more(stream))
     sample.whole.append(time.perf_counter() - start)
+    sample.first.append(first)
 
 
 async def _stream(stream: trio.abc.Stream, tail: bytes, sample: Sample) -> None:
@@ -175,5 +194,5 @@ async def _stream(stream: trio.abc.Stream, tail: bytes, sample: Sample) -> None:
 async def _more(stream: trio.abc.Stream) -> bytes:
     data = await stream.receive_some(CHUNK)
     if not data:
-        raise RuntimeError("the answer ended too soon")
+        raise NotAnsweredError("the answer ended too soon")
     return bytes(data)
