@@ -6,6 +6,7 @@ is small and the same for every contender.
 
 from __future__ import annotations
 
+import json
 import re
 import time
 from dataclasses import dataclass, field
@@ -23,7 +24,7 @@ STAMPS = re.compile(rb"@(\d{19})")
 HOST = "api.anthropic.com"
 AUTHORITY = f"{HOST}:443"
 TRIES = 5
-_MARK = b"Codebase and user instructions are shown below"
+MARK_BYTES = 20
 
 
 class NotAnsweredError(Exception):
@@ -90,12 +91,18 @@ class Sample:
 
 
 class Requests:
-    """Requests of some size, each with a body of its own: a proxy that captures must not see the same bytes twice."""
+    """Requests of some size, none of which was sent before: the same history, and another result of a tool at its end.
+
+    That is what a turn of a conversation is. All contenders get the same; only to one that looks at what it keeps does
+    it make a difference.
+    """
 
     def __init__(self, size: int) -> None:
         turn = next(turn for turn in long_conversation() if len(turn.body) >= size and turn.agent is None)
-        place = turn.body.rindex(_MARK)
-        self._before, self._after = turn.body[:place], turn.body[place + len(_MARK) :]
+        result = json.loads(turn.body)["messages"][-1]["content"][-1]["content"]
+        words = json.dumps(result, ensure_ascii=False).encode()[: -1 - MARK_BYTES]
+        place = turn.body.rindex(words) + len(words)
+        self._before, self._after = turn.body[:place], turn.body[place + MARK_BYTES :]
         self._headers = turn.headers
         self._number = 0
         self.size = len(turn.body)
@@ -103,7 +110,7 @@ class Requests:
     def make(self, target: str, host: str) -> bytes:
         """Make one request, unlike all before."""
         self._number += 1
-        mark = (b"%020d" % self._number).ljust(len(_MARK), b".")
+        mark = b"%0*d" % (MARK_BYTES, self._number)
         head = [f"POST {target} HTTP/1.1".encode(), *(name + b": " + value for name, value in self._headers)]
         head += [b"Connection: keep-alive", f"Host: {host}".encode(), b"Content-Length: %d" % self.size]
         return b"\r\n".join([*head, b"", self._before + mark + self._after])

@@ -16,11 +16,13 @@ from functools import partial
 
 import trio
 
+from claudeproxy.testing import long_conversation
 from claudeproxy.testing.bill import PromptBill
 from claudeproxy.testing.events import Message, compose, stream
 from claudeproxy.testing.replies import Reply, Text
 
 CHUNK = 65536
+MODEL = json.loads(next(iter(long_conversation())).body)["model"]  # that which is asked for, as an API answers
 STAMP = b"@0000000000000000000"  # where an event says when it left: 19 digits of time.monotonic_ns()
 
 
@@ -28,7 +30,7 @@ def message(events: int) -> Message:
     """A message whose stream has so many events (message_start, block start, ping, stop and two ends are six)."""
     words = "A few words of an answer, as they come: " * (events - 6)
     reply = Reply(content=(Text(text=words),))
-    return compose(reply, PromptBill(input_tokens=25_000), model="bench", message_id="msg_bench", tool_ids=iter(()))
+    return compose(reply, PromptBill(input_tokens=25_000), model=MODEL, message_id="msg_bench", tool_ids=iter(()))
 
 
 def chunked(event: bytes) -> bytes:
