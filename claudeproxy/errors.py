@@ -13,6 +13,7 @@
     ├── JournalError             the journal cannot be written or read
     ├── StorageError             the database cannot be used
     │   ├── DatabaseVersionError   it was written by a newer claudeproxy
+    │   ├── UnstorableError        not the database is to blame, but what was to be written
     │   └── CorruptBodyError     a stored body does not rebuild to its recorded hash
     ├── ValidationError          a value given by a caller is out of its range; names the field
     ├── ConflictError            what should be made is there already
@@ -91,6 +92,10 @@ class StorageError(ClaudeProxyError):
 
 class DatabaseVersionError(StorageError):
     """The database was written by a newer version than this one."""
+
+
+class UnstorableError(StorageError):
+    """What was to be written does not fit the database, or not what somebody else changed in it meanwhile."""
 
 
 class CorruptBodyError(StorageError):

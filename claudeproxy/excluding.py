@@ -14,6 +14,7 @@ import os
 import posixpath
 import sys
 from contextlib import suppress
+from dataclasses import replace
 from hashlib import sha256
 from typing import TYPE_CHECKING
 
@@ -22,7 +23,8 @@ from claudeproxy.attribution.views import read_block
 from claudeproxy.capture.erase import JournalEraser
 from claudeproxy.errors import StorageError
 from claudeproxy.logs import get_logger
-from claudeproxy.model import BodyKept, State
+from claudeproxy.model import BodyKept, RecordedWebSocket, State, WebSocketStream
+from claudeproxy.private import open_private, read_private, replace_private
 from claudeproxy.sansio.jsonspans import JSONSpanError
 from claudeproxy.sansio.messages import Section, layout
 from claudeproxy.store.retention import Retention
@@ -71,7 +73,7 @@ class Exclusions:
                 self._dropped = True
                 continue
             if exchange.state is not State.IN_FLIGHT or exchange.request_body.kept is not BodyKept.PARTIAL:
-                kept.append(exchange)
+                kept.append(exchange if session is not None else _without_messages(exchange))
         return kept
 
     def covers(self, project: str) -> bool:
@@ -84,7 +86,8 @@ class Exclusions:
         hints = Hints(exchange.headers)
         body = exchange.request_body.data
         if not body:
-            return session_of(hints, {}), False
+            said = () if exchange.websocket is None else exchange.websocket.messages
+            return session_of(hints, {}), any(self._named_in(message.data) for message in said)
         try:
             cut = layout(body)
             strings = body_strings(body, {member.key: member for member in cut.members})
@@ -129,19 +132,19 @@ class Exclusions:
         self.found.append(session)
         self._sessions[key] = None
         with suppress(OSError):  # a full disk: known until the process ends
-            descriptor = os.open(self._memory, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+            descriptor = open_private(self._memory, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
             with os.fdopen(descriptor, "a", encoding="ascii") as file:
                 file.write(f"{key}\n")
 
     def _recall(self) -> dict[str, None]:
         try:
-            keys = self._memory.read_text(encoding="ascii", errors="replace").split()
+            keys = read_private(self._memory).decode("ascii", "replace").split()
         except OSError:
             return {}
         if len(keys) > MAX_SESSIONS:
             keys = keys[-MAX_SESSIONS // 2 :]
             with suppress(OSError):
-                self._memory.write_text("".join(f"{key}\n" for key in keys), encoding="ascii")
+                replace_private(self._memory, "".join(f"{key}\n" for key in keys).encode("ascii"))
         return dict.fromkeys(keys)
 
 
@@ -153,3 +156,14 @@ def _plain(path: str) -> str:
     """A path as text: one kind of slash, none at the end, no dots; nothing is looked up."""
     text = posixpath.normpath(path.strip().replace("\\", "/"))
     return text.casefold() if _FOLDED else text
+
+
+def _without_messages(exchange: RecordedExchange) -> RecordedExchange:
+    """Of a WebSocket that names no session nobody knows whose it is: only how much passed is kept."""
+    if (websocket := exchange.websocket) is None:
+        return exchange
+    sent, received = (
+        WebSocketStream(kept=BodyKept.POLICY, length=one.length, recorded=0)
+        for one in (websocket.sent, websocket.received)
+    )
+    return replace(exchange, websocket=RecordedWebSocket(sent=sent, received=received, messages=()))

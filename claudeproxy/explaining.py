@@ -22,6 +22,7 @@ from claudeproxy.sansio.answer import read_answer
 from claudeproxy.store.headers import raw_headers
 from claudeproxy.store.ledgers import clock_of, forget_all, is_settled, load_ledger
 from claudeproxy.store.storage import MAX_DECODED
+from claudeproxy.store.unfinished import Part
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -192,6 +193,7 @@ class Explainer:
                 self.blocked = True  # a full disk, a lock: no fault of the capture's
             else:  # a rule's bug or a hostile body: the record is safe and can be explained by a later version
                 self._given_up.add(request_id)
+                self._storage.note_unfinished(request_id, Part.ATTRIBUTION, error, rules_version=self.engine.version)
             log.exception("attribution failed", request_id=request_id, error=str(error))
             return
         self.attributed += 1
@@ -253,6 +255,7 @@ class Explainer:
         except Exception as error:
             self.errors += 1
             self._books = self._new_books()  # what it learned half is not kept
+            self._storage.note_unfinished(request_id, Part.ACCOUNTING, error)
             log.exception("request not accounted for", request_id=request_id, error=str(error))
             return None
 

@@ -121,6 +121,10 @@ class LiveFeed:
         """How many are subscribed."""
         return len(self._subscriptions)
 
+    def statistics(self) -> dict[str, int]:
+        """Readers now and at most, and how many were cut off since the start because they took nothing."""
+        return {"readers": len(self), "limit": self._limit, "dropped": self.dropped}
+
     def subscribe(self, cut_off: Callable[[], None]) -> Subscription:
         """Take a place; `cut_off` closes the reader's connection at once. Raises FeedFullError."""
         if len(self._subscriptions) >= self._limit:

@@ -16,13 +16,17 @@ import os
 import signal
 import sys
 import time
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from claudeproxy import __version__
 from claudeproxy.accounting.prices import PriceBook
 from claudeproxy.alerting import CostAlerts
 from claudeproxy.attribution.engine import AttributionEngine
+from claudeproxy.capture.deathwatch import STORING, Deathwatch
+from claudeproxy.capture.messages import MessageBounds
+from claudeproxy.capture.quarantine import Quarantine
 from claudeproxy.capture.recorder import Recorder
 from claudeproxy.capture.wake import input_ended
 from claudeproxy.errors import ClaudeProxyError
@@ -30,12 +34,16 @@ from claudeproxy.evidence.fingerprints import load_fingerprints
 from claudeproxy.evidence.transcripts import Transcripts
 from claudeproxy.excluding import Exclusions
 from claudeproxy.explaining import Explainer, outcome_of
+from claudeproxy.finishing import Finisher
 from claudeproxy.logs import configure_logging, get_logger
+from claudeproxy.memory import forget_loaded, return_large_blocks
 from claudeproxy.model import BodyKept, State
+from claudeproxy.placing import SecretWork, secret_look
+from claudeproxy.recordingsettings import RecordingSettings
 from claudeproxy.ruleset import usable_rules
 from claudeproxy.store.indexing import Indexer
 from claudeproxy.store.storage import CaptureStorage
-from claudeproxy.store.writer import url_path
+from claudeproxy.telling import RecordingLog
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -54,33 +62,6 @@ RETRY_SECONDS = 60.0  # until a database is tried again that could not be writte
 CATCH_UP_SECONDS = 5.0  # at the end; what is left then is explained at the next start
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RecordingSettings:
-    """What the recorder needs to know. Holds no secret: it is the child process's argument, which others can list."""
-
-    database: str
-    journal: str
-    log_format: str = "auto"
-    log_level: str = "info"
-    rules_file: str | None = None  # the person's own rules, when it is there
-    rules_files: Sequence[str] = ()  # and further ones, which must be
-    transcripts: str | None = None  # directory of the client's transcripts, to read from
-    fingerprints: Mapping[str, Sequence[str]] = field(default_factory=dict)  # of clients beside the bundled ones
-    exclude_projects: Sequence[str] = ()  # directories whose conversations are not stored
-    excluded_sessions: str = ""  # the file that remembers those
-    prices: Sequence[Mapping[str, str]] = ()  # the person's own, as in the configuration
-    alert_session_cost: int | None = None  # pico-dollars
-
-    def to_json(self) -> str:
-        """As one line of JSON."""
-        return json.dumps(asdict(self))
-
-    @classmethod
-    def from_json(cls, text: str) -> RecordingSettings:
-        """What `to_json` wrote. Raises ValueError, TypeError."""
-        return cls(**json.loads(text))
-
-
 class Recording:
     """Journal to database to attribution, one step at a time. One instance a database; not thread-safe.
 
@@ -90,9 +71,34 @@ class Recording:
     def __init__(self, settings: RecordingSettings) -> None:
         self.storage = CaptureStorage(Path(settings.database))
         self.explainer = make_explainer(self.storage, settings)
+        self._told = RecordingLog()
+        self._log_stored = self._told.stored
+        self._watch = Deathwatch(Path(settings.journal))
+        self._quarantine = Quarantine(Path(settings.quarantine), __version__) if settings.quarantine else None
         self.recorder = Recorder(
-            Path(settings.journal), self._store, load_cursors=self.storage.cursors, on_error=self._log_failure
+            Path(settings.journal),
+            self._store,
+            load_cursors=self.storage.cursors,
+            max_decoded=settings.max_decoded_bytes,
+            bounds=MessageBounds(
+                messages=settings.max_websocket_messages,
+                message_bytes=settings.max_message_bytes,
+                decoded=settings.max_decoded_bytes,
+            ),
+            on_error=self._told.failed,
+            on_set_aside=self._told.set_aside,
+            watch=self._watch,
+            secrets=secret_look(
+                settings.secrets,
+                settings.secret_rules,
+                settings.secret_path,
+                max_decoded=settings.max_decoded_bytes,
+            ),
+            quarantine=self._quarantine,
+            on_removed=self.storage.forget_cursor,
         )
+        self._secrets = SecretWork(self.storage, Path(settings.journal))
+        self._finisher = Finisher(self.storage, self.explainer, watch=self._watch, told=self._told)
         self._exclusions: Exclusions | None = None
         if settings.exclude_projects:
             paths = Path(settings.excluded_sessions), Path(settings.journal)
@@ -100,8 +106,7 @@ class Recording:
         self.alerts = CostAlerts(self.storage, settings.alert_session_cost)
         self.stored = 0
         self.excluded = 0
-        self._failure: str | None = None  # what was logged last: the same is tried and fails again and again
-        self._indexer = Indexer(self.storage, self._log_unindexed)
+        self._indexer = Indexer(self.storage, self._finisher.unindexed, around=self._finisher.at)
         self._later: dict[str, None] = {}  # stored and not explained for want of time, in order
         self._explain_until = 0.0
         self._hurried = False
@@ -114,6 +119,9 @@ class Recording:
             "excluded": self.excluded,
             "attributed": self.explainer.attributed,
             "attribution_errors": self.explainer.errors,
+            "unfinished": self._finisher.count,
+            "quarantined": self._quarantine.statistics().exchanges if self._quarantine else 0,
+            "secrets": self._secrets.found,
             "cost_alerts": list(self.alerts.latest),
             **asdict(self.recorder.statistics()),
         }
@@ -124,6 +132,9 @@ class Recording:
 
     def idle(self) -> bool:
         """Explain a few captures that have no attribution by these rules; False when there is none left."""
+        if self.recorder.statistics().standby:
+            return False  # all this is the work of the one that records
+        self._finisher.begin()
         if self._exclusions is not None:
             self._exclusions.tidy(self.storage)
         if self._later:
@@ -140,9 +151,10 @@ class Recording:
             batch = self.explainer.waiting(BACKLOG_BATCH)
             for request_id in batch:
                 if not self.explainer.blocked:
-                    self.explainer.explain_stored(request_id)
+                    with self._finisher.at(request_id):
+                        self.explainer.explain_stored(request_id)
             self._backlog = bool(batch)
-        return self._backlog or self._indexer.catch_up()
+        return self._backlog or self._indexer.catch_up() or self._finisher.catch_up() or self._secrets.catch_up()
 
     def hurry(self) -> None:
         """From now on only store: the process is to end, and what is stored can be explained by the next one."""
@@ -153,20 +165,30 @@ class Recording:
         until = time.monotonic() + seconds
         while self._later and time.monotonic() < until:
             self._later.pop(request_id := next(iter(self._later)))
-            self.explainer.explain_stored(request_id)
+            with self._finisher.at(request_id):
+                self.explainer.explain_stored(request_id)
             self.alerts.watch(request_id)
+        while time.monotonic() < until and self._secrets.catch_up():
+            pass
 
     def _store(self, exchanges: Sequence[RecordedExchange], cursors: Mapping[str, tuple[int, int]]) -> None:
         """The recorder's sink. What this raises makes the recorder try the same batch again."""
+        self._finisher.begin()
         came = _ended(exchanges)
-        if self._exclusions is not None:
-            exchanges = self._exclusions.kept(exchanges)
-        ids = self.storage.record(exchanges, cursors)
-        self._failure = None
+        try:
+            if self._exclusions is not None:
+                exchanges = self._exclusions.kept(exchanges)
+            ids = self.storage.record(
+                exchanges, cursors, before=lambda one: self._watch.at(STORING, one.correlation_id)
+            )
+        finally:
+            self._watch.rest()
+        self._told.works()
         self._explain_until = time.monotonic() + (0.0 if self._hurried else EXPLAIN_SECONDS)
         self.stored += (stored := _ended(exchanges))
         self.excluded += came - stored
-        for follow in (self._log_stored, self._explain_stored, self._index_stored):
+        self._secrets.stored(exchanges)
+        for follow in (self._log_stored, self._finisher.note_unread, self._explain_stored, self._index_stored):
             for request_id, exchange in zip(ids, exchanges, strict=True):
                 try:
                     follow(request_id, exchange)
@@ -177,54 +199,30 @@ class Recording:
 
     def _explain_stored(self, request_id: str, exchange: RecordedExchange) -> None:
         body = exchange.request_body
-        if body.kept is not BodyKept.WHOLE or not body.data:
+        if body.kept is not BodyKept.WHOLE or not body.data or self._finisher.is_buried(request_id, exchange):
             return
+        with self._finisher.at(request_id):
+            self._explain(request_id, exchange, body.data)
+        self.alerts.watch(request_id)
+
+    def _explain(self, request_id: str, exchange: RecordedExchange, body: bytes) -> None:
         if not self.storage.is_attributed(request_id):
-            if len(body.data) > EXPLAIN_BYTES or time.monotonic() > self._explain_until:
+            if len(body) > EXPLAIN_BYTES or time.monotonic() > self._explain_until:
                 self._later[request_id] = None
                 return
             began = exchange.instants.request_initiated
             outcome = None if exchange.state is State.IN_FLIGHT else outcome_of(exchange)
-            self.explainer.explain(
-                request_id, body.data, exchange.headers, began=began, url=exchange.url, outcome=outcome
-            )
+            self.explainer.explain(request_id, body, exchange.headers, began=began, url=exchange.url, outcome=outcome)
         elif exchange.state is not State.IN_FLIGHT:
             self.explainer.settle(request_id, exchange)
-        self.alerts.watch(request_id)
 
     def _index_stored(self, request_id: str, exchange: RecordedExchange) -> None:
-        if exchange.state is State.IN_FLIGHT:
+        if exchange.state is State.IN_FLIGHT or self._finisher.is_buried(request_id, exchange):
             return
         if time.monotonic() > self._explain_until:
             self._indexer.leave_for_later()
             return
         self._indexer.index(request_id, (exchange.response.answer.message if exchange.response else None) or {})
-
-    def _log_unindexed(self, request_id: str, error: Exception) -> None:
-        log.warning("texts not indexed", request_id=request_id, error=str(error))
-
-    def _log_failure(self, error: Exception) -> None:
-        reason = f"{type(error).__name__}: {error}"
-        if reason != self._failure:
-            self._failure = reason
-            log.error("capture failed; it is kept in the journal and tried again", error=reason)
-
-    def _log_stored(self, request_id: str, exchange: RecordedExchange) -> None:
-        facts: dict[str, object] = {
-            "method": exchange.method,
-            # Without the query, which may hold what is nobody's business.
-            "path": url_path(exchange.url).partition("?")[0],
-            "status": exchange.response.status_code if exchange.response else None,
-            "state": str(exchange.state),
-            "request_id": request_id,
-            "correlation_id": exchange.correlation_id,
-        }
-        if exchange.error:
-            log.warning("capture stored", **facts, error=exchange.error, error_kind=exchange.error_kind)
-        elif exchange.state is State.IN_FLIGHT:
-            log.debug("capture begun", **facts)
-        else:
-            log.info("capture stored", **facts)
 
 
 def make_explainer(storage: CaptureStorage, settings: RecordingSettings) -> Explainer:
@@ -278,6 +276,8 @@ def main(argument: str) -> int:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     os.umask(0o077)
+    return_large_blocks()
+    forget_loaded()
     ended = input_ended() if sys.platform == "win32" else lambda: False
 
     def report(status: Mapping[str, object]) -> None:

@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from claudeproxy.capture.locks import FileLock
+from claudeproxy.capture.quarantine import Quarantine
 from claudeproxy.errors import ClaudeProxyError, ConflictError, StorageError
 from claudeproxy.logs import configure_logging, get_logger
 from claudeproxy.store.retention import Retention
@@ -48,6 +49,7 @@ class RetentionSettings:
     journal: str
     days: int | None  # None: captures do not grow too old
     max_bytes: int | None  # None: the database does not grow too large
+    quarantine: str = ""  # what could not be recorded is as old as the rest; "": there is none
     log_format: str = "auto"
     log_level: str = "info"
 
@@ -59,6 +61,7 @@ class RetentionSettings:
             journal=str(config.journal_path),
             days=config.retention_days,
             max_bytes=config.max_database_size,
+            quarantine=str(config.paths.quarantine),
             log_format=config.log_format,
             log_level=config.log_level,
         )
@@ -107,6 +110,8 @@ def _expire(settings: RetentionSettings, *, dry_run: bool, now: int | None) -> R
     before = None
     if settings.days is not None:
         before = (time.time_ns() if now is None else now) - settings.days * DAY
+    if before is not None and settings.quarantine and not dry_run:
+        Quarantine(Path(settings.quarantine), "").expire(before / 1e9)
     with CaptureStorage(settings.database, read_only=dry_run) as storage:
         return Retention(storage).expire(
             before_ns=before, max_bytes=settings.max_bytes, owners=_Journals(Path(settings.journal)), dry_run=dry_run

@@ -23,21 +23,21 @@ from claudeproxy.capture.redact import KeyHasher
 from claudeproxy.capture.secret import load_or_create_secret
 from claudeproxy.capture.tap import JournalTap
 from claudeproxy.daily import DailyRetention
+from claudeproxy.detecting import relay_finder
 from claudeproxy.errors import ConfigError
 from claudeproxy.logs import get_logger
 from claudeproxy.proxy.calibration import CalibratingTap
 from claudeproxy.proxy.server import ProxyServer
-from claudeproxy.proxy.settings import ProxySettings, parse_upstream, parse_upstream_proxy
 from claudeproxy.proxy.tap import NullTap
-from claudeproxy.recording import RecordingSettings
 from claudeproxy.retaining import RetentionSettings
-from claudeproxy.sansio.target import HostSet
 from claudeproxy.store.storage import CaptureStorage
 from claudeproxy.supervisor import RecorderHost, RecorderProcess, RecorderThread
 from claudeproxy.tls.authority import CertificateAuthority
 from claudeproxy.tls.cache import CertificateCache
+from claudeproxy.translating import proxy_settings, recording_settings
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import AsyncIterator, Mapping, Sequence
     from pathlib import Path
 
@@ -74,6 +74,8 @@ class ClaudeProxy:
     `recorder` says where captures are stored and explained: ``thread`` in this process, ``process`` in one of its own,
     which keeps the relay's timing unharmed and is what ``claudeproxy serve`` uses. `fingerprints` are those of clients
     whose prompt is not among the bundled ones (`evidence.fingerprints`): version -> hashes of its paragraphs.
+    `listener` is a TCP socket that listens already, in place of `bind_address`: whoever holds it too can start another
+    service on it when this one dies, and clients wait in its queue meanwhile.
     """
 
     def __init__(
@@ -83,8 +85,10 @@ class ClaudeProxy:
         *,
         recorder: Literal["thread", "process"] = "thread",
         fingerprints: Mapping[str, Sequence[str]] | None = None,
+        listener: socket.socket | None = None,
     ) -> None:
         self.config = config
+        self._listener = listener
         self._fingerprints = fingerprints or {}
         self._api = api
         self._recorder_kind = recorder
@@ -108,7 +112,9 @@ class ClaudeProxy:
         try:
             async with self._recording() as tap, trio.open_nursery() as nursery:
                 self._proxy = ProxyServer(settings, certificates=certificates, tap=tap)
-                proxy: Sequence[Address] = await nursery.start(self._proxy.run, await _listen(self.config))
+                proxy: Sequence[Address] = await nursery.start(
+                    self._proxy.run, await _listen(self.config, self._listener)
+                )
                 if self._calibrating is not None:
                     nursery.start_soon(self._calibrating.run, self._proxy)
                 api = None
@@ -145,6 +151,7 @@ class ClaudeProxy:
             "version": claudeproxy.__version__,
             "enabled": self.config.enabled,
             "capture_enabled": self.config.capture_enabled,
+            "secrets": self.config.secrets,
             "paused": None if pause is None else {"since": _iso(pause.since), "until": _iso(pause.until)},
             "not_captured_in_pauses": self._pausing_tap.passed if self._pausing_tap else 0,
             "proxy": asdict(self._proxy.statistics()) if self._proxy else None,
@@ -183,6 +190,8 @@ class ClaudeProxy:
         await trio.to_thread.run_sync(_prepare_database, config.database_path)
         secret = await trio.to_thread.run_sync(load_or_create_secret, config.secret_path)
         settings = recording_settings(config, self._fingerprints)
+        # Made here in every mode but off: a file of rules that cannot be used is to be said now, not by the recorder.
+        finder = await trio.to_thread.run_sync(relay_finder, config.secrets, settings.secret_rules, config.secret_path)
         host = RecorderProcess(settings) if self._recorder_kind == "process" else RecorderThread(settings)
         async with trio.open_nursery() as nursery:
             await nursery.start(host.run)
@@ -195,6 +204,7 @@ class ClaudeProxy:
                         policy=BodyPolicy(capture_other_bodies=config.capture_other_bodies),
                         key_hash=KeyHasher(secret),
                         max_body_bytes=config.max_body_bytes,
+                        redact=finder,
                         on_drop=_log_drop,
                     )
                     told: Tap = self._journal_tap
@@ -208,56 +218,14 @@ class ClaudeProxy:
                 host.finish()
 
 
-def proxy_settings(config: ClaudeProxyConfig) -> ProxySettings:
-    """What the relay needs of the configuration. Raises ConfigError."""
-    secret = config.proxy_auth.get_secret_value() if config.proxy_auth else None
-    way_out = config.upstream_proxy.get_secret_value() if config.upstream_proxy else None
-    return ProxySettings(
-        bind_host=config.bind.host,
-        bind_port=config.bind.port,
-        decrypt=config.enabled,
-        intercept=HostSet(config.intercept_hosts),
-        api_hosts=HostSet(config.api_hosts),
-        upstream=parse_upstream(config.upstream) if config.upstream else None,
-        upstream_addresses=dict(config.upstream_addresses),
-        upstream_proxy=parse_upstream_proxy(way_out) if way_out else None,
-        accepted_hosts=frozenset(config.accepted_hosts),
-        proxy_auth=secret,
-        connect_timeout=config.connect_timeout,
-        handshake_timeout=config.handshake_timeout,
-        idle_timeout=config.idle_timeout,
-        drain_seconds=config.drain_seconds,
-        max_head_bytes=config.max_head_bytes,
-        max_connections=config.max_connections,
-    )
-
-
-def recording_settings(
-    config: ClaudeProxyConfig, fingerprints: Mapping[str, Sequence[str]] | None = None
-) -> RecordingSettings:
-    """What the recorder, and whoever explains captures as it does, needs of the configuration."""
-    return RecordingSettings(
-        database=str(config.database_path),
-        journal=str(config.journal_path),
-        log_format=config.log_format,
-        log_level=config.log_level,
-        rules_file=str(config.paths.rules_file),
-        rules_files=[str(path) for path in config.rules_files],
-        transcripts=str(config.transcripts) if config.transcripts else None,
-        fingerprints=fingerprints or {},
-        exclude_projects=[str(path) for path in config.exclude_projects],
-        excluded_sessions=str(config.paths.excluded_sessions),
-        prices=config.prices,
-        alert_session_cost=int(config.alert_session_cost * 10**12) if config.alert_session_cost else None,
-    )
-
-
 def _iso(ns: int | None) -> str | None:
     """An instant as the API writes it."""
     return None if ns is None else datetime.fromtimestamp(ns / 1e9, UTC).isoformat().replace("+00:00", "Z")
 
 
-async def _listen(config: ClaudeProxyConfig) -> Sequence[trio.SocketListener]:
+async def _listen(config: ClaudeProxyConfig, listener: socket.socket | None) -> Sequence[trio.SocketListener]:
+    if listener is not None:
+        return [trio.SocketListener(trio.socket.from_stdlib_socket(listener))]
     try:
         return await trio.open_tcp_listeners(config.bind.port, host=config.bind.host)
     except OSError as error:

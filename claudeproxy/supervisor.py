@@ -25,7 +25,7 @@ from claudeproxy.logs import get_logger
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from claudeproxy.recording import RecordingSettings
+    from claudeproxy.recordingsettings import RecordingSettings
 
 log = get_logger("claudeproxy.supervisor")
 
@@ -57,7 +57,8 @@ class RecorderHost(ABC):
     @property
     def healthy(self) -> bool:
         """Whether what it was given last is stored, or on its way. Never waits."""
-        return not self.deaths and not self.status.get("failures")
+        lacking = ("failures", "quarantined", "discarded")
+        return not self.deaths and not any(self.status.get(name) for name in lacking)
 
     def finish(self) -> None:
         """Let the recorder read what the journal holds, and end."""

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from claudeproxy.alerting import KEPT, CostAlerts
-from claudeproxy.recording import Recording, RecordingSettings
+from claudeproxy.recording import Recording
+from claudeproxy.recordingsettings import RecordingSettings
 from claudeproxy.store.storage import CaptureStorage
 from tests.capture.support import make_tap, tell
 from tests.store.exchanges import exchange

@@ -10,12 +10,14 @@ import pytest
 
 from claudeproxy.excluding import MAX_SESSIONS, Exclusions
 from claudeproxy.model import BodyKept, RecordedBody, State
-from claudeproxy.recording import Recording, RecordingSettings
+from claudeproxy.recording import Recording
+from claudeproxy.recordingsettings import RecordingSettings
 from claudeproxy.store.storage import CaptureStorage
 from claudeproxy.store.values import RequestFilters
 from claudeproxy.testing.conversations import demo_conversation
 from tests.capture.support import end, make_tap, start, tell
 from tests.store.exchanges import exchange, in_flight, whole
+from tests.store.websockets import message, upgraded, websocket
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -260,3 +262,25 @@ def test_nothing_is_read_where_nothing_is_excluded(tmp_path):
     tap.writer.close()
     assert len(left(tmp_path)) == 1
     assert not (tmp_path / "excluded-sessions").exists()
+
+
+# --- connections without a prompt ----------------------------------------------------------------------------------
+
+
+def test_of_a_websocket_that_names_no_session_only_the_lengths_are_kept(exclusions):
+    talk = upgraded(1, websocket(message(0, b"whose is this?")), headers=())
+    (kept,) = exclusions.kept([talk])
+    assert kept.websocket.messages == ()
+    assert (kept.websocket.sent.kept, kept.websocket.sent.length) == (BodyKept.POLICY, 100)
+    assert b"whose" not in repr(kept).encode()
+
+
+def test_a_websocket_of_a_session_that_is_stored_keeps_its_messages(exclusions):
+    talk = upgraded(1, websocket(message(0, b"hello")), headers=OURS)
+    assert exclusions.kept([talk]) == [talk]
+
+
+def test_a_websocket_goes_with_its_session_and_by_what_it_says(exclusions):
+    names = upgraded(1, websocket(message(0, b'{"cwd": "' + PROJECT.encode() + b'/x"}')), headers=OURS)
+    assert exclusions.kept([names]) == []
+    assert exclusions.kept([upgraded(2, websocket(message(0, b"hello")), headers=OURS)]) == []

@@ -13,17 +13,18 @@ PURE = {"errors", "model", "sansio"}
 ALLOWED: dict[str, set[str]] = {
     "errors": set(),
     "model": {"errors"},
+    "private": set(),
     "sansio": {"errors", "model"},
     "config": {"errors", "model"},
     "logs": {"errors", "model"},
     "live": {"errors", "model"},
     "evidence": {"errors", "model"},
     "attribution": PURE,
-    "store": PURE,
+    "store": PURE | {"private"},
     "accounting": PURE | {"attribution"},
     "tls": {"errors"},
     "proxy": PURE | {"tls", "logs"},
-    "capture": PURE,
+    "capture": PURE | {"private"},
     "insight": PURE | {"logs", "store", "attribution", "accounting"},
     "export": PURE | {"store", "attribution", "accounting"},
     "testing": PURE | {"tls"},
@@ -31,22 +32,35 @@ ALLOWED: dict[str, set[str]] = {
     "ruleset": {"logs", "evidence", "attribution"},
     # the engine over the store: what explains a stored capture
     "explaining": PURE | {"logs", "evidence", "attribution", "store", "accounting"},
+    # what the recorder's log says, and what it does about parts of captures that could not be derived
+    "telling": PURE | {"logs", "store"},
+    "finishing": PURE | {"logs", "capture", "store", "explaining", "telling"},
     # which exchanges are not to be stored at all
-    "excluding": PURE | {"logs", "attribution", "store", "capture"},
+    "excluding": PURE | {"private"} | {"logs", "attribution", "store", "capture"},
     # a run of retention, and what starts one a day
     "retaining": PURE | {"logs", "config", "store", "capture"},
     "daily": {"logs", "retaining"},
+    # the rules by which secrets in bodies are found, and what is done about those that were
+    "detecting": {"errors", "evidence", "attribution", "capture"},
+    "placing": {"errors", "logs", "model", "store", "capture", "detecting"},
+    # the configuration in the words of the parts
+    "translating": PURE | {"config", "proxy", "recordingsettings"},
     # what the recorder says unasked
     "alerting": {"logs", "store"},
     # the recorder's wiring: everything that runs behind the journal, nothing that stands in front of it
     "recording": PURE
-    | {"logs", "alerting", "ruleset", "excluding", "explaining", "evidence"}
-    | {"attribution", "store", "accounting", "capture"},
+    | {"logs", "alerting", "ruleset", "excluding", "explaining", "evidence", "finishing", "telling", "placing"}
+    | {"attribution", "store", "accounting", "capture", "memory", "recordingsettings"},
+    # freed memory goes back to the system
+    "memory": set(),
+    # what a recorder is told: made by the relay, which loads nothing of the recorder's
+    "recordingsettings": set(),
     # hosts the recorder as a thread or a process
-    "supervisor": {"logs", "recording"},
+    "supervisor": {"logs", "recording", "recordingsettings"},
     "service": PURE
     | {"config", "logs", "live", "evidence", "attribution", "store", "accounting"}
-    | {"tls", "proxy", "capture", "insight", "export", "recording", "supervisor"}
+    | {"tls", "proxy", "capture", "insight", "export", "recordingsettings", "supervisor"}
+    | {"detecting", "translating"}
     | {"daily", "retaining"},
     "api": {"errors", "model", "logs", "config", "live", "store", "attribution", "accounting", "insight", "export"},
     "web": {"errors", "model", "config", "live", "store", "attribution", "accounting", "insight", "export"},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
 import signal
@@ -9,6 +10,7 @@ import sqlite3
 import subprocess
 import sys
 from contextlib import closing
+from dataclasses import replace
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
@@ -17,7 +19,8 @@ import pytest
 from claudeproxy import recording as module
 from claudeproxy.errors import StorageError
 from claudeproxy.model import State
-from claudeproxy.recording import Recording, RecordingSettings, main, run_recording
+from claudeproxy.recording import Recording, main, run_recording
+from claudeproxy.recordingsettings import RecordingSettings
 from claudeproxy.store.storage import CaptureStorage
 from claudeproxy.store.values import RequestFilters
 from tests.capture.support import end, make_tap, start, tell
@@ -69,6 +72,20 @@ def test_an_exchange_is_stored_and_explained(recording: Recording, settings: Rec
     assert found["User"] > 0
     assert recording.status()["stored"] == recording.status()["attributed"] == 1
     assert recording.status()["failures"] == 0
+
+
+def test_a_body_that_grows_beyond_its_bound_is_recorded_as_it_came(settings: RecordingSettings, tmp_path: Path) -> None:
+    """A megabyte of blanks in a thousand bytes: not decoded, and counted."""
+    packed = gzip.compress(BODY + b" " * (1 << 20))
+    coding = ((b"Content-Encoding", b"gzip"),)
+    tell(make_tap(tmp_path / "journal"), request=(packed,), request_headers=coding)
+    with closing(Recording(replace(settings, max_decoded_bytes=1 << 20))) as recording:
+        assert recording.recorder.step() == 1
+        assert recording.status()["undecodable_bodies"] == 1
+        recording.recorder.close()
+    (row,) = rows(settings)
+    with CaptureStorage(settings.database, read_only=True) as storage:
+        assert storage.request_body(row.id) == packed
 
 
 def test_an_exchange_is_explained_once_although_it_is_told_twice(

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from claudeproxy.attribution import DEFAULT
-from claudeproxy.recording import Recording, RecordingSettings
+from claudeproxy.recording import Recording
+from claudeproxy.recordingsettings import RecordingSettings
 from claudeproxy.ruleset import load_rules
 from claudeproxy.store.values import RequestFilters
 from tests.capture.support import make_tap, tell

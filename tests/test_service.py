@@ -15,9 +15,10 @@ from claudeproxy.daily import DailyRetention
 from claudeproxy.errors import AuthorityError, ConfigError, StorageError
 from claudeproxy.model import Instants
 from claudeproxy.retaining import RetentionSettings
-from claudeproxy.service import ClaudeProxy, ServiceAddresses, proxy_settings
+from claudeproxy.service import ClaudeProxy, ServiceAddresses
 from claudeproxy.store.storage import CaptureStorage
 from claudeproxy.testing import always, text
+from claudeproxy.translating import proxy_settings
 from tests.store.exchanges import exchange
 from tests.support.service import ask, captured, configuration, mocking, prompt, serving, wait_captured
 

@@ -12,7 +12,7 @@ import pytest
 import trio
 
 from claudeproxy import supervisor
-from claudeproxy.recording import RecordingSettings
+from claudeproxy.recordingsettings import RecordingSettings
 from claudeproxy.store.storage import CaptureStorage
 from claudeproxy.supervisor import RecorderProcess, RecorderThread
 from tests.capture.support import make_tap, tell

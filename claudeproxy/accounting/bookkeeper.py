@@ -18,8 +18,8 @@ from claudeproxy.accounting.ledger import TokenLedger
 from claudeproxy.accounting.listed import bare_model
 from claudeproxy.accounting.models import model_version
 from claudeproxy.accounting.pages import decode_rows, encode_rows
-from claudeproxy.accounting.receipts import COUNTED, NO_BILL, receipt
-from claudeproxy.model import Account, Accuracy, LedgerChange
+from claudeproxy.accounting.receipts import COUNTED, receipt
+from claudeproxy.model import NO_BILL, Account, Accuracy, LedgerChange
 from claudeproxy.sansio.jsonspans import JSONSpanError
 from claudeproxy.sansio.sharing import share
 
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     LedgerClock = Callable[[str, str], int]
 
 PROVIDER = "anthropic"
-MAX_LEDGERS = 32  # in memory; a person uses a handful, and each costs up to 40 MB
+MAX_LEDGERS = 6  # in memory; a person uses three or four, and each costs up to 20 MB. Others are read from the database
 PAGES = 500  # saved one by one before they are written anew as one
 
 

@@ -16,8 +16,8 @@ from claudeproxy.accounting.weights import prior
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-# Sizes of texts already counted: a turn sends its whole history again. 40 bytes an entry, so some 5 MB at the most.
-MAX_COUNTED_TEXTS = 65_536
+# Sizes of texts already counted: a turn sends its whole history again. 200 bytes an entry, so some 3 MB at the most.
+MAX_COUNTED_TEXTS = 16_384
 
 
 def text_sizes(texts: Sequence[str]) -> list[int]:

@@ -16,7 +16,7 @@ from claudeproxy.model import Accuracy
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-MAX_ROWS = 50_000  # of each table; a block in its place is a row of some 270 bytes: 250 conversations of 200 blocks
+MAX_ROWS = 25_000  # of each table; a block in its place is a row of some 270 bytes: 125 conversations of 200 blocks
 PREFIX, BLOCK, TURN = "prefix", "block", "turn"
 TABLES = (PREFIX, BLOCK, TURN)
 
@@ -50,7 +50,7 @@ class Settled(NamedTuple):
         return _read(numbers)
 
 
-@lru_cache(65_536)  # a prompt has hundreds, looked up with every request
+@lru_cache(8_192)  # a prompt has hundreds, looked up with every request; 300 bytes each
 def _read(numbers: tuple[int | None, ...]) -> Settled:
     size, accuracy, end, billed, stage = numbers
     return Settled(size or 0, _ACCURACIES[accuracy or 0], end, bool(billed), stage or 0)

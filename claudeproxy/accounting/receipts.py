@@ -7,6 +7,7 @@ server tools get a part of their own, so that prompt and parts add up to the cos
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from claudeproxy.accounting.classes import count_classes
@@ -21,8 +22,9 @@ if TYPE_CHECKING:
     from claudeproxy.accounting.prices import Bill
     from claudeproxy.model import Answer
 
-NO_BILL = "no bill: the API did not say what was used"
 COUNTED = "not billed: tokens were only counted"
+BELIEVED = 1000 * 10**12  # pico-dollars for one request: ten times what the dearest can be, and 9,000 of them add up
+UNBELIEVED = "price unknown: more than $1,000 for one request is not believed"
 
 # What was generated, beside the sources of the prompt in which it comes back later.
 THINKING = Source(type=SourceType.ASSISTANT, name="output thinking")
@@ -36,6 +38,10 @@ _FEES = (
 
 def receipt(bill: Bill, answer: Answer, model: str, text_size: Callable[[Sequence[int]], float]) -> PricedBill:
     """Return a bill as it is kept. `model` is named in the note where no list has it."""
+    note = _note(bill, model)
+    if sum(line.cost or 0 for line in bill.lines) > BELIEVED:  # of an upstream that says anything: sums must not burst
+        bill = replace(bill, lines=tuple(replace(line, unit=None) for line in bill.lines), model=None)
+        note = UNBELIEVED
     rates = None
     if bill.model is not None:
         units = {kind: bill.line(kind).unit for kind in PriceClass}
@@ -52,7 +58,7 @@ def receipt(bill: Bill, answer: Answer, model: str, text_size: Callable[[Sequenc
         uncached=bill.line(PriceClass.UNCACHED).quantity,
         rates=rates,
         cost=bill.total,
-        note=_note(bill, model),
+        note=note,
         output=output_parts(bill, answer, text_size),
     )
 

@@ -17,14 +17,16 @@ from claudeproxy.api.export import export_routes
 from claudeproxy.api.feedback import feedback_routes
 from claudeproxy.api.health import health_routes
 from claudeproxy.api.live import change_number, live_routes, with_feed
+from claudeproxy.api.messages import message_routes
 from claudeproxy.api.metrics import metrics_routes
 from claudeproxy.api.openapi import install_openapi
 from claudeproxy.api.prometheus import prometheus_routes
 from claudeproxy.api.quota import quota_routes
 from claudeproxy.api.requests import request_routes
 from claudeproxy.api.responses import response_routes
+from claudeproxy.api.secrets import secret_routes
 from claudeproxy.api.security import Guard, Policy, known_hosts
-from claudeproxy.api.sessions import session_routes
+from claudeproxy.api.sessions import SessionIdConverter, session_routes
 from claudeproxy.api.storage import StoragePool
 from claudeproxy.live import LiveFeed
 
@@ -66,21 +68,24 @@ def create_app(
     app.config["MAX_CONTENT_LENGTH"] = policy.max_body_bytes
     # Werkzeug would answer `//` with a redirect, in HTML.
     app.url_map.merge_slashes = False
+    app.url_map.converters["session"] = SessionIdConverter
 
     install_error_handlers(app)
     install_openapi(app, version=version, token_required=token_required)
     for routes in (
         request_routes(storage),
+        message_routes(storage),
         response_routes(storage),
         context_routes(storage),
         session_routes(storage),
         metrics_routes(storage, health),
         quota_routes(storage),
+        secret_routes(storage, health),
         feedback_routes(storage, writer),
         deleting_routes(deleter, erase_journals),
         live_routes(following, feed),
         export_routes(storage),
-        health_routes(storage, health, version),
+        health_routes(storage, health, version, feed.statistics),
     ):
         app.register_blueprint(routes, url_prefix=PREFIX)
     app.register_blueprint(prometheus_routes(storage, health, version))

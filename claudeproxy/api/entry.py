@@ -58,7 +58,8 @@ async def serve(service: Service, *, task_status: trio.TaskStatus[list[str]] = t
         accepted_hosts=config.accepted_hosts,
         health=service.health,
         version=claudeproxy.__version__,
-        token_required=not config.api.is_loopback,
+        # Whoever sets one wants it asked for: on a machine with other users loopback is everybody's.
+        token_required=config.api_token is not None or not config.api.is_loopback,
         erase_journals=service.erase_journals,
     )
     await serve_app(app, bind=config.api_address, task_status=task_status)

@@ -62,6 +62,17 @@ def end_of_feed(reason: str) -> bytes:
     return f"event: end\ndata: {json.dumps({'reason': reason})}\n\n".encode()
 
 
+def reset_document(newest: int) -> str:
+    """What a reader is told first that named an event which is not there: what is told now follows on `newest`."""
+    reason = "there is no event of that id: the database is another one; ask for the list again"
+    return json.dumps({"reset": True, "event_id": newest, "reason": reason})
+
+
+def reset_event(newest: int) -> bytes:
+    """The same as a server-sent event, which takes the reader's last id back."""
+    return f"id: {newest}\nevent: reset\ndata: {reset_document(newest)}\n\n".encode()
+
+
 def _document(change: CaptureChange) -> str:
     event = LiveEvent(
         event_id=change.number,

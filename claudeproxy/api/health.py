@@ -25,8 +25,13 @@ if TYPE_CHECKING:
     from claudeproxy.api.storage import StoragePool
 
 
-def health_routes(storage: StoragePool, health: Callable[[], Mapping[str, object]], version: str) -> Blueprint:
-    """The health route. `health` is called for each request, must not block, and may set `status`."""
+def health_routes(
+    storage: StoragePool,
+    health: Callable[[], Mapping[str, object]],
+    version: str,
+    live: Callable[[], Mapping[str, int]],
+) -> Blueprint:
+    """The health route. `health` is called for each request, must not block, and may set `status`; so is `live`."""
     routes = Blueprint("health", __name__)
 
     @routes.get("/health")
@@ -42,6 +47,7 @@ def health_routes(storage: StoragePool, health: Callable[[], Mapping[str, object
             },
             "drops": drops(said),
             "journal": part(said, "capture", "journal") or None,
+            "live": live(),
             **said,
             "version": version,
             "versions": versions(version),

@@ -29,6 +29,13 @@ def whole_id(text: str, not_found: str) -> str:
     return canonical
 
 
+def place(text: str, not_found: str) -> int:
+    """A number from 0; ApiError 404 with the text `not_found` when it is none (that SQLite could hold)."""
+    if not (text.isascii() and text.isdecimal() and len(text) < 19):
+        raise ApiError(HTTPStatus.NOT_FOUND, not_found, "A message is named by its index, from 0.")
+    return int(text)
+
+
 @contextmanager
 def or_404(not_found: str) -> Iterator[None]:
     """Within it, an id that the store does not know becomes ApiError 404 with the text `not_found`."""

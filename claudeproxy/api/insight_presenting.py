@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
@@ -80,17 +79,20 @@ def session_summary(one: sessions.SessionSummary) -> SessionSummary:
     return SessionSummary.model_validate(_summary_fields(one))
 
 
-def session_detail(one: sessions.SessionDetail) -> SessionDetail:
-    """A whole session."""
-    requests = [*one.others, *(request for turn in one.turns for request in turn.requests)]
+def session_detail(one: sessions.SessionDetail, *, limit: int, offset: int) -> SessionDetail:
+    """A session with a page of what it is made of."""
     return SessionDetail.model_validate(
         {
             **_summary_fields(one.summary),
-            "states": dict(sorted(Counter(str(request.state) for request in requests).items())),
-            "request_classes": dict(sorted(Counter(r.request_class for r in requests if r.request_class).items())),
+            "states": one.states,
+            "request_classes": one.request_classes,
             "agents": [_agent(agent) for agent in one.agents],
             "turns": [_turn(turn) for turn in one.turns],
+            "turns_total": one.turns_total,
             "others": [_request(request) for request in one.others],
+            "others_total": one.others_total,
+            "limit": limit,
+            "offset": offset,
         }
     )
 

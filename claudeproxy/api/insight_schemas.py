@@ -190,13 +190,19 @@ class SessionTurn(Document):
 
 
 class SessionDetail(SessionSummary):
-    """A whole session."""
+    """A session: what all of it comes to, and a page of its turns and of its other requests."""
 
     states: dict[str, int] = Field(description="Requests by state.")
     request_classes: dict[str, int] = Field(description="Requests by class; those without one are left out.")
     agents: list[SessionAgent] = Field(description="The roots: the main conversation, where it was captured.")
-    turns: list[SessionTurn] = Field(description="In order of time.")
-    others: list[SessionRequest] = Field(description="Side calls, counts, compactions, what was not explained.")
+    turns: list[SessionTurn] = Field(description="Those of this page, in order of time.")
+    turns_total: int = Field(description="Turns of the session.")
+    others: list[SessionRequest] = Field(
+        description="Side calls, counts, compactions, what was not explained: those of this page."
+    )
+    others_total: int
+    limit: int
+    offset: int
 
 
 class Deletion(Document):
@@ -236,6 +242,9 @@ class Health(BaseModel):
     queue: dict[str, int] = Field(description="What is on its way into the database: open exchanges, journal bytes.")
     drops: int = Field(description="Exchanges recorded not at all or without bodies, since the service began.")
     journal: dict[str, object] | None = Field(description="What the journal says of itself.")
+    live: dict[str, int] = Field(
+        description="The live feeds: `readers` now, their `limit`, and how many were `dropped` since they took nothing."
+    )
     unclassified: list[UnclassifiedShare] | None = Field(
         description="What no rule explains of the clients' own text, by client version; null without a database."
     )

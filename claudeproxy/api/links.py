@@ -15,6 +15,7 @@ LINKS: dict[tuple[str, str], dict[str, dict[str, object]]] = {
         "200": {
             "request": _link("get_request", "id", "/requests/0/id"),
             "body": _link("get_request_body", "id", "/requests/0/id"),
+            "messages": _link("list_messages", "id", "/requests/0/id"),
             "contexts": _link("list_contexts", "request_id", "/requests/0/id"),
             "session": _link("get_session", "session_id", "/requests/0/session_id"),
             "carrying": _link("get_session_carrying", "session_id", "/requests/0/session_id"),

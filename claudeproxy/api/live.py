@@ -1,6 +1,7 @@
 """GET /api/claude/live (server-sent events) and /api/claude/ws (WebSocket): captures as they are made.
 
-Both tell the same events and take the same filters; a reader that gives the last event's id goes on from there. What
+Both tell the same events and take the same filters; a reader that gives the last event's id goes on from there, and is
+told `reset` where there is no such event (any more). What
 wakes them and who is let go, `claudeproxy.live` decides; here are the two wires. A feed ends with its client, with the
 server, or when its client takes nothing any more.
 """
@@ -8,6 +9,7 @@ server, or when its client takes nothing any more.
 from __future__ import annotations
 
 from contextlib import aclosing
+from dataclasses import dataclass
 from http import HTTPStatus
 from typing import TYPE_CHECKING, cast
 
@@ -26,7 +28,14 @@ from claudeproxy.api.errors import (
     error_text,
     invalid_parameters,
 )
-from claudeproxy.api.events import end_of_feed, newest_event, read_events, server_sent
+from claudeproxy.api.events import (
+    end_of_feed,
+    newest_event,
+    read_events,
+    reset_document,
+    reset_event,
+    server_sent,
+)
 from claudeproxy.api.parameters import LiveQuery
 from claudeproxy.api.serving import ENDING, STREAM
 from claudeproxy.live import FeedFullError
@@ -98,13 +107,13 @@ def live_routes(storage: StoragePool, feed: LiveFeed, *, heartbeat: float = HEAR
     @validate_querystring(LiveQuery)
     async def follow_live(query_args: LiveQuery) -> Response:
         """Follow captures as server-sent events, one for each change of an exchange, until the client leaves."""
-        after = await _start(storage, _last_event_id(request.headers.get(LAST_EVENT_ID), query_args))
+        start = await _start(storage, _last_event_id(request.headers.get(LAST_EVENT_ID), query_args))
         if request.method == "HEAD":
             return Response(b"", content_type="text/event-stream")
         stream = _stream_of(request.scope)
         subscription = _subscribe(feed, stream)
-        changes = _Changes(storage, subscription, query_args.filters(), after, heartbeat)
-        response = Response(EventStream(changes, subscription), content_type="text/event-stream")
+        changes = _Changes(storage, subscription, query_args.filters(), start.after, heartbeat)
+        response = Response(EventStream(changes, subscription, start), content_type="text/event-stream")
         response.headers["X-Accel-Buffering"] = "no"  # a reverse proxy in between must not collect events
         response.timeout = None
         return response
@@ -115,11 +124,13 @@ def live_routes(storage: StoragePool, feed: LiveFeed, *, heartbeat: float = HEAR
             query = LiveQuery.model_validate(websocket.args.to_dict())
         except ValidationError as error:
             raise invalid_parameters(error) from None
-        after = await _start(storage, _last_event_id(websocket.headers.get(LAST_EVENT_ID), query))
+        start = await _start(storage, _last_event_id(websocket.headers.get(LAST_EVENT_ID), query))
         stream = _stream_of(websocket.scope)
         with _subscribe(feed, stream) as subscription:
-            changes = _Changes(storage, subscription, query.filters(), after, heartbeat)
+            changes = _Changes(storage, subscription, query.filters(), start.after, heartbeat)
             await websocket.accept()
+            if start.reset:
+                await websocket.send(reset_document(start.after))
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(_ignore_messages)
                 await _tell(changes, subscription, stream)
@@ -133,8 +144,20 @@ def live_routes(storage: StoragePool, feed: LiveFeed, *, heartbeat: float = HEAR
     return routes
 
 
-async def _start(storage: StoragePool, last_event_id: int | None) -> int:
-    return await storage.run(newest_event) if last_event_id is None else last_event_id
+@dataclass(frozen=True, slots=True)
+class _Start:
+    """Where a reader begins. `reset`: the event that it named is not to be, so it goes on from the newest."""
+
+    after: int
+    reset: bool
+
+
+async def _start(storage: StoragePool, last_event_id: int | None) -> _Start:
+    newest = await storage.run(newest_event)
+    if last_event_id is None:
+        return _Start(newest, reset=False)
+    # Above the newest: the database is another one than it was. Waiting for that number could take for ever.
+    return _Start(min(last_event_id, newest), reset=last_event_id > newest)
 
 
 def _last_event_id(header: str | None, query: LiveQuery) -> int | None:
@@ -198,8 +221,8 @@ class _Changes:
 class EventStream(ResponseBody):
     """A body without end. `Subscription.take` and `give` mark what the reader's connection takes and is given."""
 
-    def __init__(self, changes: _Changes, subscription: Subscription) -> None:
-        self._chunks = _framed(changes)
+    def __init__(self, changes: _Changes, subscription: Subscription, start: _Start) -> None:
+        self._chunks = _framed(changes, start)
         self._subscription = subscription
 
     async def __aenter__(self) -> Self:
@@ -221,8 +244,10 @@ class EventStream(ResponseBody):
         return chunk
 
 
-async def _framed(changes: _Changes) -> AsyncGenerator[bytes, None]:
+async def _framed(changes: _Changes, start: _Start) -> AsyncGenerator[bytes, None]:
     yield b": claudeproxy\n\n"  # the head goes out with the first bytes: the reader knows that it is connected
+    if start.reset:
+        yield reset_event(start.after)
     async with aclosing(changes.batches()) as batches:
         async for events in batches:
             for event_id, document in events:

@@ -101,9 +101,9 @@ def _without_null_defaults(node: object) -> object:
 
 
 def _exact(parameter: Schema) -> Schema:
-    """A parameter as it really is: ids in a path are UUIDs, and what is optional may be absent but not null."""
+    """A parameter as it really is: most ids in a path are UUIDs, and what is optional may be absent but not null."""
     if parameter["in"] == "path":
-        return {**parameter, "schema": _SESSION if parameter["name"] == "session_id" else _UUID}
+        return {**parameter, "schema": _IN_PATHS.get(cast("str", parameter["name"]), _UUID)}
     schema = dict(cast("Schema", parameter["schema"]))
     choices = [choice for choice in cast("list[Schema]", schema.pop("anyOf", [])) if choice != {"type": "null"}]
     if len(choices) == 1:
@@ -113,7 +113,10 @@ def _exact(parameter: Schema) -> Schema:
 
 
 _UUID: Schema = {"type": "string", "format": "uuid"}
-_SESSION: Schema = {"type": "string", "minLength": 1, "description": "The client's own id, whatever it is."}
+_IN_PATHS: dict[str, Schema] = {
+    "session_id": {"type": "string", "minLength": 1, "description": "The client's own id, whatever it is."},
+    "index": {"type": "integer", "minimum": 0, "description": "Place among the messages of the connection."},
+}
 
 _DOWNLOAD: Schema = {
     "description": "The captured bytes, exactly.",

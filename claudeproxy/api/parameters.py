@@ -16,7 +16,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstr
 from claudeproxy.api.times import parse_time, within_reach
 from claudeproxy.insight.quota_values import QuotaBy
 from claudeproxy.insight.values import Bucket, SourceSort
-from claudeproxy.model import SourceType, State  # noqa: TC001 - likewise
+from claudeproxy.model import Direction, SourceType, State  # noqa: TC001 - likewise
 from claudeproxy.store.values import RequestFilters
 
 MAX_LIMIT = 100
@@ -225,10 +225,25 @@ class SessionQuery(_Period):
     offset: Offset = Field(0, description="Sessions to skip.")
 
 
+class SessionDetailQuery(_Query):
+    """Which of a session's turns and other requests are listed; the totals are always of all."""
+
+    limit: Limit = Field(MAX_LIMIT, description="Turns, and other requests, on a page.")
+    offset: Offset = Field(0, description="Turns, and other requests, to skip.")
+
+
 class CarryingQuery(_Query):
     """How many of a session's pieces are listed."""
 
     limit: Limit = Field(DEFAULT_LIMIT, description="Pieces, the dearest first; sources are always all there.")
+
+
+class MessageQuery(_Query):
+    """Which messages of a WebSocket."""
+
+    direction: Direction | None = Field(None, description="Only those: `sent` is client to API.")
+    limit: Limit = Field(DEFAULT_LIMIT, description="Messages on a page.")
+    offset: Offset = Field(0, description="Messages to skip, the earliest first.")
 
 
 class CompareQuery(_Stretch):
@@ -260,3 +275,17 @@ class QuotaHistoryQuery(_Period):
     """Which hours of which limit."""
 
     window: Text | None = Field(None, description="Only this one: `5h`, `7d`, `input-tokens`.")
+
+
+class SecretsQuery(_Period):
+    """Which secrets."""
+
+    rule: Text | None = Field(None, description="Only of this kind, such as `anthropic-key`.")
+    source: Text | None = Field(None, description="Only those that came through the source with this label.")
+    sent: bool = Field(False, description="Only those that were in a request.")
+
+
+class SecretQuery(_Query):
+    """How much of one secret."""
+
+    limit: int = Field(100, ge=1, le=1000, description="Places at the most, the latest.")

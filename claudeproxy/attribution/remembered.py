@@ -13,7 +13,7 @@ V = TypeVar("V")
 
 
 class Remembered(Generic[K, V]):
-    """A cache bounded by the bytes of the blocks that its entries hold; the least recently used goes first."""
+    """A cache bounded by the bytes that its entries take; the least recently used goes first."""
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
@@ -32,7 +32,8 @@ class Remembered(Generic[K, V]):
         return entry[0]
 
     def remember(self, key: K, value: V, size: int) -> V:
-        """Keep `value` and return it."""
+        """Keep `value`, which takes about `size` bytes of memory, and return it."""
+        self._held -= self._entries.pop(key, (value, 0))[1]
         self._entries[key] = value, size
         self._held += size
         while self._held > self._limit:

@@ -2,27 +2,34 @@
 
 Apart from `recorder`, which minds files and order. While an exchange is open only the places of its body pieces are
 held, not the bytes (a hundred open uploads of 32 MB cost nothing); bodies are read when it is handed on. Content
-codings of requests are taken off here, answers are read here; nothing here redacts, for no secret gets this far.
+codings of requests are taken off here, answers are read here; heads were redacted before the journal, bodies are
+looked through for secrets where the configuration says so (`looking`).
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from hashlib import sha256
 from typing import TYPE_CHECKING
 
 import msgspec
 
-from claudeproxy.capture.heads import Closing, Informational, Opening, ResponseHead, raw_headers
+from claudeproxy.capture.bodies import codings_of
+from claudeproxy.capture.heads import Closing, Filtered, Informational, Opening, ResponseHead, raw_headers
 from claudeproxy.capture.journal_format import RecordType
+from claudeproxy.capture.kept import kept_request, kept_response
+from claudeproxy.capture.looking import Looked, recoded, told_by_relay
+from claudeproxy.capture.messages import MessageBounds, read_messages
+from claudeproxy.capture.upgraded import RECORD_TYPES, Places
 from claudeproxy.errors import ProtocolError
 from claudeproxy.model import (
     Answer,
     BodyKept,
+    Direction,
     Instants,
     RecordedBody,
     RecordedExchange,
     RecordedResponse,
+    RecordedWebSocket,
     State,
 )
 from claudeproxy.sansio.answer import read_answer
@@ -32,11 +39,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from claudeproxy.capture.journal_reader import Position, Record, Span
+    from claudeproxy.capture.looking import SecretLook
     from claudeproxy.model import RawHeaders
 
     ReadPayload = Callable[[Sequence[Span]], bytes]
+    Look = Callable[..., Looked]
 
-_DATA = frozenset({BodyKept.WHOLE, BodyKept.PARTIAL})
+_UPGRADED = frozenset(RECORD_TYPES.values())
 
 
 @dataclass(slots=True, kw_only=True)
@@ -62,9 +71,11 @@ class OpenExchange:
     head: Opening
     request: BodyPlaces = field(default_factory=BodyPlaces)
     response: BodyPlaces = field(default_factory=BodyPlaces)
+    upgraded: Places = field(default_factory=Places)
     response_head: ResponseHead | None = None
     informational: list[int] = field(default_factory=list)
     closing: Closing | None = None
+    filtered: list[Filtered] = field(default_factory=list)
     announced: bool = False  # handed on as in flight already
 
     @classmethod
@@ -78,6 +89,10 @@ class OpenExchange:
             self.request.add(record)
         elif record.type is RecordType.RESPONSE_BODY:
             self.response.add(record)
+        elif record.type is RecordType.FILTERED:
+            self.filtered.append(msgspec.json.decode(record.payload, type=Filtered))
+        elif record.type in _UPGRADED:
+            self.upgraded.add(record)
         elif record.type is RecordType.INFORMATIONAL:
             self.informational.append(msgspec.json.decode(record.payload, type=Informational).status_code)
         elif record.type is RecordType.RESPONSE_START:
@@ -94,22 +109,49 @@ class OpenExchange:
             self.closing is not None
             or self.response_head is not None
             or head.fate is not BodyKept.WHOLE
-            or (head.body_length is not None and self.request.length >= head.body_length)
+            or self.request_whole
         )
+
+    @property
+    def request_whole(self) -> bool:
+        """Whether the journal has the request's body to its end, as far as the body itself tells."""
+        if self.head.filtered:
+            return any(one.done for one in self.filtered if one.direction is Direction.SENT)
+        return self.head.body_length is not None and self.request.length >= self.head.body_length
 
 
 class Assembler:
-    """Makes `RecordedExchange`s. `max_decoded` bounds what one body's content coding may expand to, in bytes."""
+    """Makes `RecordedExchange`s.
 
-    def __init__(self, *, max_decoded: int) -> None:
+    `max_decoded` bounds what one body's content coding may expand to, in bytes; `bounds` are those of a WebSocket;
+    `secrets` looks through bodies.
+    """
+
+    def __init__(
+        self, *, max_decoded: int, bounds: MessageBounds | None = None, secrets: SecretLook | None = None
+    ) -> None:
         self._max_decoded = max_decoded
+        self._secrets = secrets
+        self._bounds = bounds or MessageBounds(decoded=max_decoded)
+        self._raw, self._unread = False, dict[str, str]()  # of the exchange at hand
         self.undecodable = 0  # request bodies kept as received, because their content coding could not be taken off
 
-    def build(self, exchange: OpenExchange, *, owner: str, alive: bool, read: ReadPayload) -> RecordedExchange:
-        """The exchange as it is known: ended, in flight, or interrupted when its owner is dead."""
+    def build(
+        self, exchange: OpenExchange, *, owner: str, alive: bool, read: ReadPayload, raw: bool = False
+    ) -> RecordedExchange:
+        """The exchange as it is known: ended, in flight, or interrupted when its owner is dead.
+
+        `raw`: nothing in it is to be read. A bug in reading a body costs what would have been read, and is told by
+        the exchange (`unread`).
+        """
+        self._raw, self._unread = raw, {}
         head, closing = exchange.head, exchange.closing
         unfinished = State.IN_FLIGHT if alive else State.INTERRUPTED
         headers = raw_headers(head.headers)
+        sent = self._request(exchange, headers, read)
+        # Of an answer under way nothing is told but that the request is out: the record is made once.
+        response, received = (None, None) if closing is None and alive else self._response(exchange, read)
+        looked = [one for one in (sent, received) if one is not None]
         built = RecordedExchange(
             correlation_id=head.correlation_id,
             owner=owner,
@@ -122,23 +164,42 @@ class Assembler:
             headers=headers,
             api_key_hash=head.api_key_hash,
             instants=_instants(exchange),
-            request_body=self._decoded(_request_body(exchange, read), headers),
-            # Of an answer under way nothing is told but that the request is out: the record is made once.
-            response=None if closing is None and alive else self._response(exchange, read),
+            request_body=sent.body,
+            response=response,
             informational=tuple(exchange.informational),
+            secrets=(*told_by_relay(exchange.filtered), *(found for one in looked for found in one.findings)),
+            secrets_in_journal=any(one.in_journal for one in looked),
+            websocket=None if closing is None and alive else self._websocket(exchange, read),
+            unread=self._unread,
+            raw=raw,
         )
         return built if closing is None else _with_end(built, closing)
 
-    def _response(self, exchange: OpenExchange, read: ReadPayload) -> RecordedResponse | None:
+    def _request(self, exchange: OpenExchange, headers: RawHeaders, read: ReadPayload) -> Looked:
+        body, filtered = kept_request(exchange, read), exchange.head.filtered
+        if not filtered:
+            body = self._decoded(body, headers)
+        elif codings := codings_of(headers):
+            body = replace(body, sha256=None, encoding=codings if body.data is not None else None)
+        if self._secrets is None:
+            return Looked(body=body)
+        return self._looked(self._secrets.request, self._secrets, body, headers, filtered=filtered)
+
+    def _response(
+        self, exchange: OpenExchange, read: ReadPayload
+    ) -> tuple[RecordedResponse, Looked] | tuple[None, None]:
         head = exchange.response_head
         if head is None:
-            return None
+            return None, None
         headers = raw_headers(head.headers)
-        body = _response_body(exchange, head, read)
-        answer = Answer()
-        if body.data:
-            answer = read_answer(body.data, headers, status_code=head.status_code, max_decoded=self._max_decoded)
-        return RecordedResponse(
+        body = kept_response(exchange, head, read)
+        if self._secrets is not None:
+            looked = self._looked(self._secrets.response, self._secrets, body, headers, filtered=head.filtered)
+        else:
+            looked = Looked(body=recoded(body, headers) if head.filtered else body)
+        body = looked.body
+        answer = self._answer(body, headers, head.status_code)
+        response = RecordedResponse(
             status_code=head.status_code,
             reason=head.reason,
             http_version=head.http_version,
@@ -148,11 +209,45 @@ class Assembler:
             body=body,
             answer=answer,
         )
+        return response, looked
+
+    def _looked(
+        self, look: Look, secrets: SecretLook, body: RecordedBody, headers: RawHeaders, *, filtered: bool
+    ) -> Looked:
+        if not self._raw:
+            try:
+                return look(body, headers, filtered=filtered)
+            except Exception as error:  # noqa: BLE001 (a bug of ours)
+                self._unread["secrets"] = type(error).__name__
+        return secrets.without(body)
+
+    def _websocket(self, exchange: OpenExchange, read: ReadPayload) -> RecordedWebSocket | None:
+        head, closing = exchange.response_head, exchange.closing
+        if head is None or head.status_code != 101:
+            return None
+        return read_messages(
+            exchange.upgraded,
+            None if closing is None else closing.upgrade,
+            raw_headers(head.headers),
+            read=read,
+            wall=lambda instant: exchange.head.request_initiated + (instant - exchange.head.monotonic),
+            bounds=self._bounds,
+            clean=None if self._secrets is None else self._secrets.message,
+            unreadable=self._raw,
+        )
+
+    def _answer(self, body: RecordedBody, headers: RawHeaders, status_code: int) -> Answer:
+        if body.data and not self._raw:
+            try:
+                return read_answer(body.data, headers, status_code=status_code, max_decoded=self._max_decoded)
+            except Exception as error:  # noqa: BLE001 (a bug of ours: the body is the record)
+                self._unread["answer"] = type(error).__name__
+        return Answer()
 
     def _decoded(self, body: RecordedBody, headers: RawHeaders) -> RecordedBody:
         codings = ", ".join(value.decode("latin-1") for name, value in headers if name.lower() == b"content-encoding")
         names = split_codings(codings)
-        if not names or not body.data:
+        if not names or not body.data or self._raw:
             return body
         try:
             plain = decode(body.data, codings, max_bytes=self._max_decoded)
@@ -160,6 +255,9 @@ class Assembler:
             # Cut, corrupt, a bomb or unknown: the raw bytes are the record. The header still names the coding while
             # `encoding` is None: that is how a reader sees it.
             self.undecodable += 1
+            return body
+        except Exception as error:  # noqa: BLE001 (a bug of ours: as it came it can be read again later)
+            self._unread["body"] = type(error).__name__
             return body
         return RecordedBody(
             kept=body.kept, data=plain, length=body.length, sha256=body.sha256, encoding=", ".join(names)
@@ -181,59 +279,12 @@ def _instants(exchange: OpenExchange) -> Instants:
             delivered=wall(closing.delivered),
         )
     # Without an end only what the journal saw itself: the last request byte, the response's head.
-    known = head.body_length is not None and exchange.request.length >= head.body_length > 0
+    known = exchange.request_whole and exchange.request.length > 0
     return Instants(
         request_initiated=head.request_initiated,
         proxy_received=wall(exchange.request.last) if known else None,
         response_received=None if exchange.response_head is None else wall(exchange.response_head.monotonic),
     )
-
-
-def _request_body(exchange: OpenExchange, read: ReadPayload) -> RecordedBody:
-    head, closing = exchange.head, exchange.closing
-    if closing is None:
-        # A body that is not kept was not counted in the journal either: what was announced is all there is to say.
-        length = exchange.request.length if head.fate is BodyKept.WHOLE else head.body_length or 0
-        fate, digest = head.fate, None
-    else:
-        fate, length, digest = closing.request.fate, closing.request.length, closing.request.sha256
-    complete = closing is not None and closing.proxy_received is not None
-    complete = complete or (head.body_length is not None and length >= head.body_length)
-    return _body(exchange.request, fate, length, digest, complete=complete, read=read)
-
-
-def _response_body(exchange: OpenExchange, head: ResponseHead, read: ReadPayload) -> RecordedBody:
-    closing = exchange.closing
-    if closing is None:
-        fate, length, digest = head.fate, exchange.response.length, None
-    else:
-        fate, length, digest = closing.response.fate, closing.response.length, closing.response.sha256
-    # An answer of our own is always whole.
-    complete = closing is not None and (closing.state is State.COMPLETE or head.origin == "proxy")
-    complete = complete or (head.body_length is not None and length >= head.body_length)
-    return _body(exchange.response, fate, length, digest, complete=complete, read=read)
-
-
-def _body(
-    places: BodyPlaces, fate: BodyKept, length: int, digest: str | None, *, complete: bool, read: ReadPayload
-) -> RecordedBody:
-    if length == 0 and complete:
-        return RecordedBody(kept=BodyKept.EMPTY, data=None, length=0)
-    if fate is BodyKept.DROPPED and places.length == length > 0:
-        fate = BodyKept.WHOLE  # the exchange was dropped after this body was safe
-    if fate not in _DATA:
-        return RecordedBody(
-            kept=fate, data=None, length=length, sha256=None if digest is None else bytes.fromhex(digest)
-        )
-    try:
-        data = read(places.spans)
-    except OSError:
-        data = b""  # somebody deleted a segment
-    if len(data) != length:
-        # A damaged record in the middle: bytes with a hole are not what was on the wire.
-        return RecordedBody(kept=BodyKept.DROPPED, data=None, length=length)
-    kept = BodyKept.WHOLE if complete else BodyKept.PARTIAL
-    return RecordedBody(kept=kept, data=data, length=length, sha256=sha256(data).digest())
 
 
 def _with_end(exchange: RecordedExchange, closing: Closing) -> RecordedExchange:

@@ -7,10 +7,12 @@ may do it, beside a relay that writes and a recorder that reads.
 
 from __future__ import annotations
 
+import os
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from claudeproxy.capture.journal_format import segment_path
+from claudeproxy.private import open_private
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -43,7 +45,7 @@ class JournalEraser:
 
 
 def _overwrite(path: Path, begin: int, end: int) -> int:
-    with path.open("r+b") as file:
+    with os.fdopen(open_private(path, os.O_RDWR), "r+b") as file:
         end = min(end, file.seek(0, 2))
         file.seek(begin)
         for at in range(begin, end, len(_ZEROS)):

@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING, TypeAlias
 import msgspec
 
 from claudeproxy.capture.redact import redact_headers, redact_text, redact_url
-from claudeproxy.model import BodyKept, EntryMode, State  # noqa: TC001 (msgspec reads the annotations at run time)
+from claudeproxy.capture.upgraded import UpgradeEnd  # noqa: TC001 (msgspec reads the annotations at run time)
+from claudeproxy.model import BodyKept, Direction, EntryMode, State  # noqa: TC001 (msgspec reads the annotations at run time)
 
 if TYPE_CHECKING:
+    from claudeproxy.capture.finder import SecretFinder
     from claudeproxy.model import ExchangeEnd, ExchangeStart, RawHeaders, ResponseStart
 
 Pairs: TypeAlias = list[tuple[str, str]]
@@ -35,6 +37,7 @@ class Opening(msgspec.Struct, frozen=True, kw_only=True):
     fate: BodyKept
     request_initiated: int
     monotonic: int
+    filtered: bool = False  # secrets in the body are masked, its content coding is taken off
 
 
 class Informational(msgspec.Struct, frozen=True, kw_only=True):
@@ -54,14 +57,25 @@ class ResponseHead(msgspec.Struct, frozen=True, kw_only=True):
     fate: BodyKept
     body_length: int | None
     monotonic: int
+    filtered: bool = False
+
+
+class Filtered(msgspec.Struct, frozen=True, kw_only=True):
+    """Payload of a FILTERED record: secrets that were masked in a body, and whether all of it was looked through."""
+
+    direction: Direction
+    found: list[tuple[str, str, int, int]]  # rule, hash, start, length
+    done: bool
 
 
 class BodyEnd(msgspec.Struct, frozen=True, kw_only=True):
-    """How long a body was and what became of it; `sha256` (hex) where the tap had to reckon it."""
+    """How long a body was and what became of it; `sha256` (hex, keyed where secrets are masked) where the tap had to
+    reckon it; `kept_length` where the journal has it in another form."""
 
     length: int
     fate: BodyKept
     sha256: str | None = None
+    kept_length: int | None = None
 
 
 class Closing(msgspec.Struct, frozen=True, kw_only=True):
@@ -83,45 +97,65 @@ class Closing(msgspec.Struct, frozen=True, kw_only=True):
     request: BodyEnd
     response: BodyEnd
     late_head: ResponseHead | None
+    upgrade: UpgradeEnd | None = None  # of a connection that was upgraded
 
 
-def opening(start: ExchangeStart, *, api_key_hash: str | None, fate: BodyKept) -> Opening:
-    """The request head as the journal may have it."""
+def opening(
+    start: ExchangeStart,
+    *,
+    api_key_hash: str | None,
+    fate: BodyKept,
+    filtered: bool = False,
+    finder: SecretFinder | None = None,
+) -> Opening:
+    """The request head as the journal may have it; `finder` masks what looks like a secret anywhere in it."""
     return Opening(
         correlation_id=start.correlation_id,
         entry_mode=start.entry_mode,
-        method=start.method,
-        url=redact_url(start.url),
-        upstream_url=redact_url(start.upstream_url),
+        method=redact_text(start.method),
+        url=_url(start.url, finder),
+        upstream_url=_url(start.upstream_url, finder),
         http_version=start.http_version,
-        headers=_pairs(start.headers),
+        headers=_pairs(start.headers, finder),
         api_key_hash=api_key_hash,
         body_length=start.body_length,
         fate=fate,
         request_initiated=start.request_initiated,
         monotonic=start.monotonic,
+        filtered=filtered,
     )
 
 
-def response_head(head: ResponseStart, *, fate: BodyKept) -> ResponseHead:
+def response_head(
+    head: ResponseStart, *, fate: BodyKept, filtered: bool = False, finder: SecretFinder | None = None
+) -> ResponseHead:
     """The response head as the journal may have it."""
     return ResponseHead(
         status_code=head.status_code,
-        reason=redact_text(head.reason),
+        reason=_url(head.reason, finder),
         http_version=head.http_version,
-        headers=_pairs(head.headers),
+        headers=_pairs(head.headers, finder),
         origin=head.origin,
         fate=fate,
         body_length=content_length(head.headers),
         monotonic=head.monotonic,
+        filtered=filtered,
     )
 
 
-def closing(end: ExchangeEnd, *, request: BodyEnd, response: BodyEnd, late_head: ResponseHead | None) -> Closing:
+def closing(
+    end: ExchangeEnd,
+    *,
+    request: BodyEnd,
+    response: BodyEnd,
+    late_head: ResponseHead | None,
+    upgrade: UpgradeEnd | None = None,
+    finder: SecretFinder | None = None,
+) -> Closing:
     """The end as the journal may have it."""
     return Closing(
         state=end.state,
-        error=None if end.error is None else redact_text(end.error),
+        error=None if end.error is None else _url(end.error, finder),
         error_kind=end.error_kind,
         proxy_received=end.proxy_received,
         forwarded=end.forwarded,
@@ -132,10 +166,11 @@ def closing(end: ExchangeEnd, *, request: BodyEnd, response: BodyEnd, late_head:
         response_head_us=end.response_head_us,
         connect_us=end.connect_us,
         early_response=end.early_response,
-        trailers=_pairs(end.response_trailers),
+        trailers=_pairs(end.response_trailers, finder),
         request=request,
         response=response,
         late_head=late_head,
+        upgrade=upgrade,
     )
 
 
@@ -152,5 +187,14 @@ def raw_headers(pairs: Pairs) -> RawHeaders:
     return tuple((name.encode("latin-1"), value.encode("latin-1")) for name, value in pairs)
 
 
-def _pairs(headers: RawHeaders) -> Pairs:
-    return [(name.decode("latin-1"), value.decode("latin-1")) for name, value in redact_headers(headers)]
+def _url(text: str, finder: SecretFinder | None) -> str:
+    """A URL, or a sentence that may hold one."""
+    text = redact_url(text)
+    return text if finder is None else finder.masked(text.encode()).decode("utf-8", "replace")
+
+
+def _pairs(headers: RawHeaders, finder: SecretFinder | None) -> Pairs:
+    redacted = redact_headers(headers)
+    if finder is not None:
+        redacted = tuple((name, finder.masked(value)) for name, value in redacted)
+    return [(name.decode("latin-1"), value.decode("latin-1")) for name, value in redacted]

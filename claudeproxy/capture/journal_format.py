@@ -59,6 +59,10 @@ class RecordType(IntEnum):
     RESPONSE_START = 4  # JSON: the redacted response head
     RESPONSE_BODY = 5  # payload bytes
     END = 6  # JSON: how it ended, lengths and fate of both bodies
+    WEBSOCKET_SENT = 7  # bytes from the client after a 101
+    WEBSOCKET_RECEIVED = 8  # bytes from the upstream after a 101
+    FILTERED = 9  # JSON: what was masked in a body
+    MOVED = 10  # nothing: this exchange goes on in a journal of its own
 
 
 _TYPES = {int(kind): kind for kind in RecordType}

@@ -54,7 +54,8 @@ _SURVEY_INTERVAL = 0.5
 _MAX_OWED = 4096
 
 _FLAGS = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
-_BODIES = frozenset({RecordType.REQUEST_BODY, RecordType.RESPONSE_BODY})
+_UPGRADED = (RecordType.WEBSOCKET_SENT, RecordType.WEBSOCKET_RECEIVED)
+_BODIES = frozenset((RecordType.REQUEST_BODY, RecordType.RESPONSE_BODY, *_UPGRADED))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,6 +97,7 @@ class JournalWriter:
         self._segment = -1
         self._size = 0
         self._exchange = 0
+        self._gone = -1  # the last exchange whose beginning was deleted
         self._held = 0
         self._free = min_free_bytes
         self._surveyed = 0.0
@@ -125,6 +127,11 @@ class JournalWriter:
                 if self._lock.acquire():
                     return
 
+    def another(self, *, max_bytes: int) -> JournalWriter:
+        """A journal beside this one, of this process too. JournalError as from the constructor."""
+        sizes = {"segment_bytes": self._segment_bytes, "max_bytes": min(max_bytes, self._max_bytes)}
+        return JournalWriter(self._root, **sizes, min_free_bytes=self._min_free_bytes, wake=self._wake)
+
     def new_exchange(self) -> int:
         """A number for the next exchange."""
         self._exchange += 1
@@ -152,8 +159,15 @@ class JournalWriter:
             return False
         return self._write(kind, exchange, time.monotonic_ns(), payload)
 
-    def append_end(self, exchange: int, payload: bytes) -> None:
-        """Append an END record, or keep it in memory until it can be: without it the exchange would stay open."""
+    def append_end(self, exchange: int, payload: bytes) -> bool:
+        """Append an END record, or keep it in memory until it can be: without it the exchange would stay open.
+
+        False when the exchange's beginning is in a file that somebody deleted: nothing of it can be recorded.
+        """
+        with suppress(OSError):
+            self._notice_deletion()
+        if exchange <= self._gone:
+            return False
         if not self.append(RecordType.END, exchange, payload):
             if len(self._owed) < _MAX_OWED:
                 self._owed.append((exchange, time.monotonic_ns(), payload))
@@ -161,6 +175,12 @@ class JournalWriter:
                 self._lost_ends += 1
         if self._wake is not None:
             self._wake()
+        return True
+
+    def _notice_deletion(self) -> None:
+        if self._descriptor is not None and os.fstat(self._descriptor).st_nlink == 0:
+            self._abandon()  # whatever went there is gone: begin another file
+            self._gone, self._last_error = self._exchange, "the journal was deleted"
 
     def _pay(self) -> None:
         while self._owed:
@@ -179,8 +199,7 @@ class JournalWriter:
 
     def _survey(self) -> None:
         self._surveyed = time.monotonic()
-        if self._descriptor is not None and os.fstat(self._descriptor).st_nlink == 0:
-            self._abandon()  # somebody deleted the file: whatever went there is gone, begin another
+        self._notice_deletion()
         self._free = shutil.disk_usage(self._directory).free
         held = 0
         for segment in segments(self._directory):

@@ -12,11 +12,10 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from claudeproxy.capture.journal_format import LOCK_NAME
+from claudeproxy.private import open_private
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-_FLAGS = os.O_RDWR | getattr(os, "O_CLOEXEC", 0)
 
 if sys.platform == "win32":  # pragma: no cover (run on Windows)
     import msvcrt
@@ -54,7 +53,7 @@ class FileLock:
         """Take the lock if it is free. OSError when the file cannot be opened."""
         if self._descriptor is not None:
             return True
-        descriptor = os.open(self._path, _FLAGS | (os.O_CREAT if create else 0), 0o600)
+        descriptor = open_private(self._path, os.O_RDWR | (os.O_CREAT if create else 0))
         if _try_lock(descriptor) and self._still_there(descriptor):
             self._descriptor = descriptor
             return True

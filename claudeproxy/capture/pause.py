@@ -15,11 +15,22 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
+from claudeproxy.private import replace_private
+
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from claudeproxy.model import Buffer, ExchangeEnd, ExchangeStart, ExchangeTap, RawHeaders, ResponseStart, Tap
+    from claudeproxy.model import (
+        Buffer,
+        Direction,
+        ExchangeEnd,
+        ExchangeStart,
+        ExchangeTap,
+        RawHeaders,
+        ResponseStart,
+        Tap,
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,10 +57,7 @@ class PauseFile:
     def pause(self, *, now: int, until: int | None) -> Pause:
         """Pause from now on. OSError when the file cannot be written."""
         pause = Pause(since=now, until=until)
-        temporary = self._path.with_name(f".{self._path.name}.{os.getpid()}")
-        temporary.touch(mode=0o600)
-        temporary.write_text(json.dumps(asdict(pause)), encoding="ascii")
-        temporary.replace(self._path)
+        replace_private(self._path, json.dumps(asdict(pause)).encode("ascii"))
         return pause
 
     def resume(self) -> None:
@@ -106,6 +114,7 @@ class _Untold:
     def informational(self, status_code: int, headers: RawHeaders) -> None: ...
     def response_start(self, head: ResponseStart) -> None: ...
     def response_body(self, data: Buffer) -> None: ...
+    def websocket(self, direction: Direction, data: Buffer) -> None: ...
     def end(self, end: ExchangeEnd) -> None: ...
 
 

@@ -10,7 +10,10 @@ import re
 from urllib.parse import unquote, urlsplit
 
 # Deny wins, by whole path segment: /v1/messages/count_tokens is not an authentication endpoint.
-AUTHENTICATION_SEGMENTS = frozenset({"oauth", "login", "token", "api_keys", "create_api_key"})
+AUTHENTICATION_SEGMENTS = frozenset(
+    {"oauth", "oauth2", "login", "logout", "auth", "authorize", "sso", "saml", "password", "magic_link", "credentials"}
+    | {"token", "introspect", "revoke", "device_authorization", "api_keys", "api-keys", "create_api_key"}
+)
 
 _SEPARATORS = re.compile(r"[/\\;]")
 

@@ -14,26 +14,25 @@ from __future__ import annotations
 
 import time
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import msgspec
-
 from claudeproxy.capture import wake
-from claudeproxy.capture.assemble import Assembler, OpenExchange
-from claudeproxy.capture.batch import BATCH_EXCHANGES, Batch, Owner
-from claudeproxy.capture.journal_format import LOCK_NAME, RECORDER_LOCK_NAME, RecordType
-from claudeproxy.capture.journal_reader import JournalReader
+from claudeproxy.capture.assemble import Assembler
+from claudeproxy.capture.batch import BATCH_EXCHANGES, Batch, RecorderStatistics
+from claudeproxy.capture.collecting import Collector
+from claudeproxy.capture.deathwatch import STORING, Deathwatch
+from claudeproxy.capture.delivery import Delivery
+from claudeproxy.capture.journal_format import RECORDER_LOCK_NAME
 from claudeproxy.capture.locks import FileLock
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
-    from claudeproxy.capture.journal_reader import Position, Record, Span
-    from claudeproxy.model import RecordedExchange
-
-    Sink = Callable[[Sequence[RecordedExchange], Mapping[str, tuple[int, int]]], object]
+    from claudeproxy.capture.delivery import Sink
+    from claudeproxy.capture.looking import SecretLook
+    from claudeproxy.capture.messages import MessageBounds
+    from claudeproxy.capture.quarantine import Place, Quarantine
 
 MAX_DECODED_BYTES = 128 << 20
 
@@ -41,29 +40,14 @@ MAX_DECODED_BYTES = 128 << 20
 MAX_BACKOFF = 5.0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RecorderStatistics:
-    """Counts since the start. `standby`: another recorder works on this root. `failures` in a row; 0 is healthy."""
-
-    standby: bool
-    owners: int
-    open_exchanges: int
-    recorded: int
-    announced: int
-    batches: int
-    failures: int
-    sink_failures: int
-    last_error: str | None
-    damaged_records: int
-    undecodable_bodies: int
-
-
 class Recorder:
     """Hands exchanges to ``sink(exchanges, cursors)``; not thread-safe.
 
     `cursors` names, for every owner there is, the segment and offset from which reading would go on;
     `load_cursors()` gives back what the sink stored last, and is called once, before the first batch. What either
-    raises is counted and tried again. `on_error(exception)` is for the log.
+    raises is counted and tried again; an exchange that is to blame itself goes to the `quarantine`, and one that killed
+    the recorder too often (`watch`) is handed on `raw`. `on_error(exception)` is for the log, and
+    ``on_set_aside(correlation_id, kept)``; ``on_removed(owner)`` says that a journal is gone for good.
     """
 
     def __init__(
@@ -73,40 +57,52 @@ class Recorder:
         *,
         load_cursors: Callable[[], Mapping[str, tuple[int, int]]],
         max_decoded: int = MAX_DECODED_BYTES,
+        bounds: MessageBounds | None = None,
         on_error: Callable[[Exception], None] | None = None,
+        on_set_aside: Callable[[str, bool], object] = lambda _id, _kept: None,
+        on_removed: Callable[[str], object] = lambda _: None,
+        watch: Deathwatch | None = None,
+        quarantine: Quarantine | None = None,
+        secrets: SecretLook | None = None,
     ) -> None:
         self._root = root
-        self._sink = sink
+        self._delivery = Delivery(sink, self._set_aside)
+        self._on_set_aside = on_set_aside
+        self._on_removed = on_removed
+        self._watch = watch or Deathwatch(root)
+        self._quarantine = quarantine
         self._load_cursors = load_cursors
         self._on_error = on_error
-        self._assembler = Assembler(max_decoded=max_decoded)
+        self._assembler = Assembler(max_decoded=max_decoded, bounds=bounds, secrets=secrets)
         self._lock = FileLock(root / RECORDER_LOCK_NAME)
-        self._stored: dict[str, Position] | None = None
-        self._owners: dict[str, Owner] = {}
-        self._turn = 0
+        self._journals: Collector | None = None  # once we have the lock
         self._pending: Batch | None = None
         self._standby = False
-        self._recorded = self._announced = self._batches = self._failures = self._sink_failures = self._damaged = 0
+        self._recorded = self._announced = self._batches = self._failures = self._sink_failures = 0
         self._last_error: str | None = None
+        self._set_aside_count = self._discarded = 0
 
     def step(self) -> int:
         """Hand on what is there, one batch at most; how many exchanges that were. 0 when idle or when it failed."""
         try:
             if not self._ready():
                 return 0
-            batch = self._pending or self._collect()
+            assert self._journals is not None
+            batch = self._pending or self._journals.collect()
             self._pending = batch
-            if batch.exchanges or self._cursors_matter(batch):
-                self._sink(batch.exchanges, batch.cursors)
+            if batch.exchanges or self._journals.cursors_matter(batch):
+                self._delivery.hand(batch)
                 self._batches += 1
-                self._commit(batch)
+                self._announced += batch.announced
+                self._recorded += batch.taken - batch.announced
+                self._journals.commit(batch)
         except Exception as exc:  # noqa: BLE001 (whatever the store raises: keep the batch, try again)
             self._failed(exc)
             return 0
         self._pending = None
         self._failures = 0
-        self._clean(batch)
-        return len(batch.exchanges)
+        self._journals.clean(batch)
+        return batch.taken
 
     def run(
         self,
@@ -140,24 +136,28 @@ class Recorder:
 
     def close(self) -> None:
         """Let another recorder take over."""
-        for owner in self._owners.values():
-            owner.lock.release()
+        if self._journals is not None:
+            self._journals.close()
+        if self._lock.held:
+            self._watch.close()
         self._lock.release()
 
     def statistics(self) -> RecorderStatistics:
         """Counts for health and doctor."""
         return RecorderStatistics(
             standby=self._standby,
-            owners=len(self._owners),
-            open_exchanges=sum(len(owner.open) for owner in self._owners.values()),
+            owners=0 if self._journals is None else self._journals.owners,
+            open_exchanges=0 if self._journals is None else self._journals.open_exchanges,
             recorded=self._recorded,
             announced=self._announced,
             batches=self._batches,
             failures=self._failures,
             sink_failures=self._sink_failures,
             last_error=self._last_error,
-            damaged_records=self._damaged + sum(owner.reader.damaged for owner in self._owners.values()),
+            damaged_records=0 if self._journals is None else self._journals.damaged,
             undecodable_bodies=self._assembler.undecodable,
+            set_aside=self._set_aside_count,
+            discarded=self._discarded,
         )
 
     def _ready(self) -> bool:
@@ -165,8 +165,20 @@ class Recorder:
             self._standby = self._root.is_dir()
             return False
         self._standby = False
-        if self._stored is None:
-            self._stored = dict(self._load_cursors())
+        if self._journals is None:
+            stored = self._load_cursors()
+            self._watch.begin()
+            if self._quarantine is not None:
+                self._quarantine.give_back(self._root)
+            self._journals = Collector(
+                self._root,
+                self._assembler,
+                stored,
+                self._watch,
+                note=self._note,
+                set_aside=self._set_aside,
+                removed=self._removed,
+            )
         return True
 
     def _failed(self, exc: Exception) -> None:
@@ -185,108 +197,16 @@ class Recorder:
         while not stop() and (left := until - time.monotonic()) > 0:
             time.sleep(min(poll, left))
 
-    def _collect(self) -> Batch:
-        batch = Batch()
-        for owner in self._in_turn():
-            alive = owner.alive()  # before reading: what a dead one wrote is all there
-            try:
-                if self._scan(owner, batch, alive=alive):
-                    self._finish_scan(owner, batch, alive=alive)
-            except OSError as exc:
-                self._note(exc)  # this owner's files cannot be read now; the others' can
-            if batch.full:
-                break
-        batch.cursors = {name: owner.cursor() for name, owner in self._owners.items()}
-        return batch
+    def _removed(self, owner: str) -> None:
+        with suppress(Exception):  # a row that nobody needs stays: nothing to stop for
+            self._on_removed(owner)
 
-    def _in_turn(self) -> Iterator[Owner]:
-        """All owners, another one first each time, so that a busy one starves nobody."""
-        names = sorted(entry.name for entry in self._root.iterdir() if entry.is_dir())
-        for name in names:
-            if name not in self._owners:
-                stored = (self._stored or {}).get(name)
-                reader = JournalReader(self._root / name, position=stored or (0, 0))
-                lock = FileLock(self._root / name / LOCK_NAME)
-                self._owners[name] = Owner(reader=reader, lock=lock, committed=stored)
-        for name in self._owners.keys() - set(names):
-            self._retire(name)  # deleted by somebody else
-        self._turn += 1
-        for index in range(len(names)):
-            yield self._owners[names[(index + self._turn) % len(names)]]
-
-    def _scan(self, owner: Owner, batch: Batch, *, alive: bool) -> bool:
-        """Read until the batch is full (False) or there is nothing more (True)."""
-        for record in owner.reader.records(final=not alive):
-            try:
-                self._take(owner, record, batch)
-            except msgspec.MsgspecError as exc:
-                self._damaged += 1  # good checksums, unknown content: written by another version
-                self._note(exc)
-            if batch.full:
-                return False
-        return True
-
-    def _take(self, owner: Owner, record: Record, batch: Batch) -> None:
-        if record.type is RecordType.OPEN:
-            owner.open[record.exchange] = OpenExchange.begin(record)
-            return
-        exchange = owner.open.get(record.exchange)
-        if exchange is None:
-            return  # its OPEN was damaged
-        exchange.add(record)
-        if record.type is RecordType.END:
-            batch.add(self._build(owner, exchange, alive=True))
-            del owner.open[record.exchange]
-
-    def _finish_scan(self, owner: Owner, batch: Batch, *, alive: bool) -> None:
-        """Caught up with this owner: what is still open is in flight, or was interrupted."""
-        for number, exchange in list(owner.open.items()):
-            if batch.full:
-                return
-            if not alive:
-                batch.add(self._build(owner, exchange, alive=False))
-                del owner.open[number]
-            elif exchange.request_complete and not exchange.announced:
-                exchange.announced = True
-                batch.announced += 1
-                batch.add(self._build(owner, exchange, alive=True))
-        if not alive:
-            batch.consumed.append(owner.reader.owner)
-
-    def _build(self, owner: Owner, exchange: OpenExchange, *, alive: bool) -> RecordedExchange:
-        name = owner.reader.owner
-        try:
-            return self._assembler.build(exchange, owner=name, alive=alive, read=owner.reader.payload)
-        except Exception as exc:  # noqa: BLE001 (a bug in reading a body must cost that body, not the exchange)
-            self._note(exc)
-            return self._assembler.build(exchange, owner=name, alive=alive, read=_no_body)
-
-    def _cursors_matter(self, batch: Batch) -> bool:
-        """Whether segments could be deleted if only the cursors were stored."""
-        committed = {name: owner.committed or (0, 0) for name, owner in self._owners.items()}
-        return any(name in committed and cursor[0] > committed[name][0] for name, cursor in batch.cursors.items())
-
-    def _commit(self, batch: Batch) -> None:
-        self._announced += batch.announced
-        self._recorded += len(batch.exchanges) - batch.announced
-        for name, cursor in batch.cursors.items():
-            if name in self._owners:
-                self._owners[name].committed = cursor
-
-    def _clean(self, batch: Batch) -> None:
-        """Delete what is stored. Failing to costs space, so it is simply tried again the next time."""
-        for name in batch.consumed:
-            self._owners[name].reader.remove(self._owners[name].lock)
-            self._retire(name)
-        for owner in self._owners.values():
-            if owner.committed is not None:
-                owner.reader.forget(owner.committed[0])
-
-    def _retire(self, name: str) -> None:
-        owner = self._owners.pop(name)
-        owner.lock.release()
-        self._damaged += owner.reader.damaged
-
-
-def _no_body(spans: Sequence[Span]) -> bytes:
-    raise OSError("not read: the body could not be understood")
+    def _set_aside(self, place: Place, error: Exception) -> None:
+        """Keep what cannot be recorded where it is in nobody's way."""
+        kept = self._quarantine is not None and self._quarantine.take(place)
+        self._set_aside_count += kept
+        self._discarded += not kept
+        self._watch.acquit(STORING, place.key)
+        self._note(error)
+        with suppress(Exception):  # as for `on_error`
+            self._on_set_aside(place.key, kept)

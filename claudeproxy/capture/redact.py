@@ -3,7 +3,7 @@
 Apart so that one page of code and one test file decide what a secret is. Headers are judged by name (and, as a second
 net, by the look of their value), URLs by their user information and the names of their parameters. What is taken out
 becomes ``[REDACTED]``; of an API key a keyed hash is kept, so that requests can be told apart by key without the key.
-Bodies are not redacted here: `policy` decides which of them are kept at all.
+Bodies are not redacted here: `policy` decides which of them are kept at all, `finder` masks in those that are.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ REDACTED = "[REDACTED]"
 # Names that say what they carry. `tokens` in the plural counts (anthropic-ratelimit-tokens-remaining), a session id
 # identifies a conversation, www-authenticate is a question: those stay.
 _SECRET_NAME = re.compile(
-    r"""authori[sz]ation | cookie | passw(?:or)?d | passphrase | secret | credential
+    r"""authori[sz]ation | authentication | cookie | passw(?:or)?d | passphrase | secret | credential | dpop
       | api[-_.]?key | (?:access|subscription|private|signing|shared|account|auth)[-_.]?key
       | token (?! s | [-_.]? (?: count | limit | type | budget ) )
       | (?:^|[-_.\[]) (?: auth | jwt | otp | pin | pwd | sig | signature | saml(?:response|request)? ) (?:$|[-_.\]])""",
@@ -34,15 +34,24 @@ _SECRET_PARAMETER = re.compile(
 )
 
 # Second net: Anthropic's own keys (sk-ant-api03-, sk-ant-oat01-, ...) anywhere, a credential under an unknown name.
-_SECRET_TEXT = re.compile(r"sk-ant-[A-Za-z0-9_\-%]+")
-_CREDENTIAL = re.compile(rb"\s*(?:bearer|basic|digest|negotiate|token)\s+\S", re.IGNORECASE)
+# In a URL their hyphens may be escaped.
+_SECRET_TEXT = re.compile(r"sk(?:-|%2d)ant(?:-|%2d)[a-z0-9_\-%]+", re.IGNORECASE | re.ASCII)
+_CREDENTIAL = re.compile(
+    rb"\s*(?:bearer|basic|digest|negotiate|ntlm|token|oauth|dpop|hawk|api-?key|aws4-hmac-sha256|scram-sha-\d+)\s+\S",
+    re.IGNORECASE,
+)
 
 _CHALLENGES = frozenset({b"www-authenticate", b"proxy-authenticate"})
 
 _URL_HEADERS = frozenset({b"location", b"content-location", b"referer", b"origin", b"refresh", b"link", b"uri"})
+# Where browsers, which may set no other field of a handshake, put credentials: `bearer.TOKEN`, or the token alone.
+_SUBPROTOCOLS = b"sec-websocket-protocol"
+_LONGEST_SUBPROTOCOL = 32  # registered names have up to 28 characters, tokens more
 # No character can belong to two repetitions: a long value would else keep the relay busy for seconds.
 _USER_INFO = re.compile(r"(?<=://)[^/?#@\s]*@|^[^/?#@\s:]+:[^/?#@\s]*@")
 _PARAMETER = re.compile(r"(?P<lead>[?&;#])(?P<name>[^=&;#?\s]+)=(?P<value>[^&;#\s]+)")
+
+_LONGEST_NAME = 8  # of a header, that cannot hold a key
 
 _API_KEY_HEADERS = (b"x-api-key", b"authorization")
 
@@ -55,38 +64,49 @@ def is_secret_header(name: bytes) -> bool:
 
 def redact_headers(headers: RawHeaders) -> RawHeaders:
     """The same fields in the same order and casing, secret values replaced."""
-    return tuple((name, _value(name, value)) for name, value in headers)
+    return tuple((_name(name), _value(name, value)) for name, value in headers)
+
+
+def _name(name: bytes) -> bytes:
+    return redact_text(name.decode("latin-1")).encode("latin-1") if len(name) > _LONGEST_NAME else name
 
 
 def _value(name: bytes, value: bytes) -> bytes:
     lower = name.lower()
     if is_secret_header(lower) or (lower not in _CHALLENGES and _CREDENTIAL.match(value)):
         return REDACTED.encode()
-    if lower in _URL_HEADERS:
+    if lower == _SUBPROTOCOLS:
+        return b",".join(map(_subprotocol, value.split(b",")))
+    if lower in _URL_HEADERS or b"://" in value or value.startswith(b"/"):
         return redact_url(value.decode("latin-1")).encode("latin-1")
-    if b"sk-ant-" in value:
-        return _SECRET_TEXT.sub(REDACTED, value.decode("latin-1")).encode("latin-1")
-    return value
+    return _SECRET_TEXT.sub(REDACTED, value.decode("latin-1")).encode("latin-1")
+
+
+def _subprotocol(item: bytes) -> bytes:
+    name = item.strip()
+    if len(name) <= _LONGEST_SUBPROTOCOL and not re.search(rb"bearer|auth|token|key", name, re.IGNORECASE):
+        return item
+    return item.replace(name, REDACTED.encode())
 
 
 def redact_url(url: str) -> str:
     """The URL without user information and without the values of secret parameters; otherwise unchanged."""
     if "@" in url:
-        url = _USER_INFO.sub(f"{REDACTED}@", url, count=1)
+        url = _USER_INFO.sub(f"{REDACTED}@", url)
     if "=" in url:
         url = _PARAMETER.sub(_parameter, url)
     return redact_text(url)
 
 
 def _parameter(match: re.Match[str]) -> str:
-    name = unquote(match["name"])
+    name = unquote(unquote(match["name"]))  # twice, for servers that do it twice
     if _SECRET_NAME.search(name) or _SECRET_PARAMETER.search(name):
         return f"{match['lead']}{match['name']}={REDACTED}"
     return match[0]
 
 
 def redact_text(text: str) -> str:
-    """Free text (an error, a reason phrase) as valid Unicode, without anything that looks like a key of the API."""
+    """Free text as valid Unicode, without anything that looks like a key of the API."""
     return _SECRET_TEXT.sub(REDACTED, text).encode("utf-8", "replace").decode("utf-8")
 
 

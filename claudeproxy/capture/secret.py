@@ -13,6 +13,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from claudeproxy.errors import JournalError
+from claudeproxy.private import read_private
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -24,11 +25,11 @@ def load_or_create_secret(path: Path) -> bytes:
     """The secret in `path`, made when there is none. JournalError when the file cannot be used."""
     try:
         try:
-            secret = path.read_bytes()
+            secret = read_private(path)
         except FileNotFoundError:
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             _create(path)
-            secret = path.read_bytes()
+            secret = read_private(path)
     except OSError as exc:
         raise JournalError(f"cannot use {path}: {exc.strerror}; check its owner and permissions") from exc
     if len(secret) != SECRET_BYTES:

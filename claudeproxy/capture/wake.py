@@ -31,8 +31,9 @@ def wait(descriptor: int | None, seconds: float) -> bool:
     if descriptor is None or sys.platform == "win32":
         time.sleep(seconds)  # select() knows only sockets on Windows
         return False
-    ready, _, _ = select.select([descriptor], [], [], seconds)
-    if not ready:
+    poller = select.poll()  # select() cannot wait for a descriptor beyond 1,023, epoll not for a file
+    poller.register(descriptor, select.POLLIN)
+    if not poller.poll(seconds * 1000):
         return False
     if not os.read(descriptor, 65536):
         raise EOFError

@@ -88,6 +88,11 @@ class ClaudeProxyConfig(Limits):
                 f"api_address {self.api_address} can be reached from other machines: "
                 "set api_token, or listen on 127.0.0.1"
             )
+        if not self.bind.is_loopback and self.proxy_auth is None:
+            raise ValueError(
+                f"bind_address {self.bind_address} can be reached from other machines, whose users could send requests "
+                "through this one and have them recorded as yours: set proxy_auth, or listen on 127.0.0.1"
+            )
         if self.bind.port and self.bind == self.api:
             raise ValueError(f"bind_address and api_address are both {self.bind_address}: give them two ports")
         return self

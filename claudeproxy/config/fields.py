@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from decimal import Decimal
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, SecretStr
 
@@ -75,6 +75,12 @@ def _paths(value: object) -> object:
     return [_path(item) for item in items] if isinstance(items, list | tuple) else items
 
 
+def _mode(value: object) -> object:
+    # YAML reads off and on as false and true. On is the stronger of the two: nobody who says yes wants it stored.
+    return {False: "off", True: "redact"}[value] if isinstance(value, bool) else value
+
+
+SecretsMode = Annotated[Literal["off", "report", "redact"], BeforeValidator(_mode)]
 Size = Annotated[int, BeforeValidator(_size)]
 Dollars = Annotated[Decimal, BeforeValidator(_dollars)]
 Hosts = Annotated[tuple[str, ...], BeforeValidator(_hosts)]

@@ -82,6 +82,11 @@ class Home:
         return self.path / "excluded-sessions"
 
     @property
+    def quarantine(self) -> Path:
+        """Exchanges that could not be recorded at all: their part of the journal, until a newer version tries again."""
+        return self.path / "quarantine"
+
+    @property
     def log_file(self) -> Path:
         """The log of the proxy that ``claudeproxy run`` starts: the terminal belongs to the command that it runs."""
         return self.path / "run.log"
@@ -93,8 +98,13 @@ class Home:
         """
         try:
             self.path.mkdir(mode=DIRECTORY_MODE, parents=True, exist_ok=True)
-            if os.name == "posix" and self.path.stat().st_mode & 0o077:
-                self.path.chmod(DIRECTORY_MODE)
+            if os.name == "posix":
+                info = self.path.stat()
+                # Root may use anybody's, as in containers whose volume belongs to a user of the host.
+                if info.st_uid != os.geteuid() and os.geteuid() != 0:
+                    raise PermissionError(1, "it belongs to another user")
+                if info.st_mode & 0o077:
+                    self.path.chmod(DIRECTORY_MODE)
         except OSError as error:
             reason = error.strerror or str(error)
             raise ConfigError(

@@ -21,6 +21,7 @@ from claudeproxy.config.fields import (
     Hosts,
     Prices,
     ProxyURL,
+    SecretsMode,
     Size,
     UpstreamURL,
     UserAndPassword,
@@ -58,20 +59,34 @@ class Keys(BaseSettings):
         "beyond it api_token is required.",
     )
     api_token: SecretStr | None = Field(
-        None, min_length=16, description="Bearer token of the REST API. None: on loopback, Host and Origin are checked."
+        None,
+        min_length=16,
+        description="Bearer token of the REST API, asked for wherever it is set: on loopback too, which other users of "
+        "this machine can reach. None: on loopback, Host and Origin are checked.",
     )
     accepted_hosts: Hosts = Field(
         (),
         description="Further names under which browsers and clients may address us, beside localhost and loopback IPs.",
     )
     proxy_auth: UserAndPassword | None = Field(
-        None, description="USER:PASSWORD that clients of the proxy must give. None: nobody but this machine reaches it."
+        None,
+        description="USER:PASSWORD that clients of the proxy must give; required beyond loopback, where others could "
+        "use it and be recorded as you. None: nobody but this machine reaches it.",
     )
     capture_enabled: bool = Field(True, description="false: traffic is passed on as ever, and nothing is stored.")
     capture_other_bodies: bool = Field(
         False,
         description="true: keep bodies of telemetry, settings and other paths beside /v1/ too. "
         "Off: they are not context, and may tell more about a person than is wanted. Authentication is never kept.",
+    )
+    secrets: SecretsMode = Field(
+        "off",
+        description="What is done about API keys, tokens and private keys in bodies: report (stored as they came, "
+        "counted in `claudeproxy secrets`) or redact (masked before the journal). off: it costs time on every byte, "
+        "and a masked record is no longer byte for byte. Heads and URLs are always redacted.",
+    )
+    secret_rules: FilePaths = Field(
+        (), description="Your own kinds of secrets: YAML files or directories of them, see docs/reference/secrets.md."
     )
     exclude_projects: FilePaths = Field(
         (),

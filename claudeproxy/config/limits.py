@@ -20,6 +20,18 @@ class Limits(Keys):
         description="Larger bodies are forwarded whole and recorded by length and SHA-256. "
         "64MiB: twice what the API takes.",
     )
+    max_websocket_messages: int = Field(
+        100_000,
+        ge=1,
+        description="Messages of one WebSocket that are recorded; further ones are passed on, and the record says so. "
+        "100,000: hours of ten a second. Of the bytes of each direction `max_body_bytes` are recorded.",
+    )
+    max_message_bytes: Size = Field(
+        16 << 20,
+        ge=1 << 10,
+        description="Of a larger WebSocket message, decompressed, the beginning is recorded. "
+        "16MiB: sixteen times what servers take.",
+    )
     journal_max_bytes: Size = Field(
         1 << 30,
         ge=64 << 20,
@@ -32,8 +44,29 @@ class Limits(Keys):
         le=1 << 20,
         description="Largest head of a request or response. 64KiB: four times what servers take; beyond it 431.",
     )
+    max_header_fields: int = Field(
+        200, ge=20, description="Fields of a head. 200: a client sends some 30, servers take 100; beyond it 431."
+    )
     max_connections: int = Field(
-        1000, ge=1, description="Clients at a time; further ones wait. Two file descriptors each; systems give 1,024."
+        1000,
+        ge=1,
+        description="Clients at a time. For a further one the connection that lay unused longest is closed; while all "
+        "are in use it waits. 1,000: at most 0.4 MB each (docs/reference/limits.md), and two descriptors.",
+    )
+    max_connections_per_client: int = Field(
+        800,
+        ge=1,
+        description="Of one address; for a further one its own longest unused is closed, or it is refused. "
+        "800: on one machine all clients share an address, and one that loses connections leaves room for others.",
+    )
+    max_decoded_bytes: Size = Field(
+        128 << 20,
+        ge=1 << 20,
+        description="Of a compressed body that grows larger than this, the compressed bytes are the record. "
+        "128MiB: twice `max_body_bytes`, and a bomb that is noticed.",
+    )
+    head_timeout: float = Field(
+        30.0, gt=0, description="Seconds from the first byte of a head to its last. 30: no client needs one."
     )
     connect_timeout: float = Field(
         10.0, gt=0, description="Seconds for name, TCP and TLS to the upstream. 10: clients give up after as long."

@@ -38,7 +38,7 @@ def read_rule_documents(paths: Sequence[Path], *, optional: Path | None = None) 
     """
     documents = [read_rule_file(optional)] if optional is not None and optional.exists() else []
     for path in paths:
-        documents += [read_rule_file(file) for file in _files(path)]
+        documents += [read_rule_file(file) for file in rule_files(path)]
     return documents + _offered()
 
 
@@ -69,11 +69,12 @@ def _yaml_problem(error: Exception) -> str:
     return f"{where}{what}; {remedy}"
 
 
-def _files(path: Path) -> list[Path]:
+def rule_files(path: Path) -> list[Path]:
+    """The file itself, or the YAML files of a directory, by name. Never raises: reading what is not there says why."""
     try:
         return sorted(file for file in path.iterdir() if file.suffix in _SUFFIXES) if path.is_dir() else [path]
     except OSError:
-        return [path]  # reading it says why
+        return [path]
 
 
 def _offered() -> list[RuleDocument]:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
         RequestFilters,
         SourceTotal,
     )
+    from claudeproxy.store.websocket_values import CapturedMessage, CapturedStream
 
 _ALL = 1 << 62  # as_of: whatever there is
 
@@ -38,6 +39,8 @@ class ExportedExchange:
     response_body: ExportedBody | None
     sources: Sequence[SourceTotal]
     attributions: Sequence[ContextAttribution]
+    streams: Sequence[CapturedStream] = ()  # both directions of a WebSocket
+    messages: Sequence[CapturedMessage] = ()
 
 
 def matching_ids(storage: CaptureStorage, filters: RequestFilters) -> list[str]:
@@ -61,6 +64,7 @@ def read_exchange(storage: CaptureStorage, request_id: str) -> ExportedExchange 
         answer = _bytes(lambda: response.body)
     except NotFoundError:
         response, answer = None, None
+    streams, messages = _websocket(storage, request_id)
     return ExportedExchange(
         request=request,
         request_body=read_body(request.body_kept, body, request.headers, taken_off=request.body_encoding),
@@ -68,7 +72,19 @@ def read_exchange(storage: CaptureStorage, request_id: str) -> ExportedExchange 
         response_body=None if response is None else read_body(response.body_kept, answer, response.headers),
         sources=sources,
         attributions=attributions,
+        streams=streams,
+        messages=messages,
     )
+
+
+def _websocket(storage: CaptureStorage, request_id: str) -> tuple[Sequence[CapturedStream], Sequence[CapturedMessage]]:
+    """What passed through a WebSocket; nothing where it is damaged, or there is none."""
+    try:
+        if streams := storage.websocket(request_id):
+            return streams, storage.websocket_messages(request_id)
+    except (CorruptBodyError, NotFoundError):
+        pass
+    return (), ()
 
 
 def _bytes(read: Callable[[], bytes]) -> bytes | None:

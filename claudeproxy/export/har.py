@@ -14,6 +14,7 @@ from urllib.parse import parse_qsl, urlsplit
 from claudeproxy import __version__
 from claudeproxy.export.bodies import header
 from claudeproxy.export.times import dollars, iso
+from claudeproxy.export.websockets import har_messages
 
 if TYPE_CHECKING:
     from claudeproxy.export.bodies import ExportedBody
@@ -49,6 +50,8 @@ def document(exchange: ExportedExchange) -> dict[str, object]:
     }
     if request.error is not None:
         made["_error"] = request.error
+    if exchange.streams:
+        made |= {"_resourceType": "websocket", "_webSocketMessages": har_messages(exchange.messages)}
     return made
 
 

@@ -10,6 +10,7 @@ import json
 from typing import TYPE_CHECKING
 
 from claudeproxy.export.times import dollars, iso
+from claudeproxy.export.websockets import websocket_object
 
 if TYPE_CHECKING:
     from claudeproxy.export.bodies import ExportedBody
@@ -80,6 +81,7 @@ def document(exchange: ExportedExchange) -> dict[str, object]:
         },
         "informational": list(request.informational),
         "response": None if response is None else _response(response, exchange.response_body),
+        "websocket": websocket_object(exchange.streams, exchange.messages),
         "sources": [_source(one) for one in exchange.sources],
         "attributions": [_attribution(one) for one in exchange.attributions],
     }

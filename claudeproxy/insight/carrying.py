@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING
 
 from claudeproxy.insight.carrying_values import CarriedSource, CarryingCost, OutputTotal
 from claudeproxy.insight.lives import Ledgered, Lives
-from claudeproxy.insight.paths import read_paths
 from claudeproxy.insight.sessions import Sessions
 from claudeproxy.model import Source, SourceType
 from claudeproxy.store.numbers import Priced
+from claudeproxy.store.paths import read_paths
 
 if TYPE_CHECKING:
     import sqlite3
@@ -61,7 +61,8 @@ class Carrying:
             rows = connection.execute(REQUESTS, (found,)).fetchall()
             billed = [row for row in rows if row["read"] is not None]
             numbers = json.dumps([row["n"] for row in billed])
-            paths = read_paths(connection, {row["last"] for row in billed if row["last"]})
+            clocks = [(row["ledger"], row["clock"]) for row in billed]
+            paths = read_paths(connection, {row["last"] for row in billed if row["last"]}, clocks)
             loose: dict[int, list[sqlite3.Row]] = defaultdict(list)
             for row in connection.execute(_LOOSE, (numbers,)):
                 loose[row["request"]].append(row)

@@ -20,18 +20,18 @@ from claudeproxy.insight.comparison_values import (
     Trend,
 )
 from claudeproxy.insight.metrics import SourceMetrics
-from claudeproxy.insight.paths import read_paths
 from claudeproxy.insight.values import Bucket, SourceFilters
 from claudeproxy.sansio.sharing import share
 from claudeproxy.store.aggregates import DAY
 from claudeproxy.store.numbers import unpack
+from claudeproxy.store.paths import read_paths
 
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Mapping
 
-    from claudeproxy.insight.paths import Paths
     from claudeproxy.insight.values import ContextSourceMetrics
+    from claudeproxy.store.paths import Paths
     from claudeproxy.store.storage import CaptureStorage
 
 MOST_REQUESTS = 20_000  # that sums by kind look at, the latest: some seconds on a small machine

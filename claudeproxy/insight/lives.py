@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 
-    from claudeproxy.insight.paths import Paths
     from claudeproxy.model import Source
     from claudeproxy.store.numbers import Priced
+    from claudeproxy.store.paths import Paths
 
 READ, UNCACHED = CLASSES.index("read"), CLASSES.index("uncached")
 

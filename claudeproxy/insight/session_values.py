@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from claudeproxy.model import State
 
 
@@ -121,9 +123,13 @@ class SessionTurn:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SessionDetail:
-    """A whole session."""
+    """A session: what all of it comes to, and a page of its turns and of its other requests."""
 
     summary: SessionSummary
+    states: Mapping[str, int]  # requests of each
+    request_classes: Mapping[str, int]  # those without one are left out
     agents: tuple[SessionAgent, ...]  # the roots: the main conversation, where any of it was captured
     turns: tuple[SessionTurn, ...]  # in order of time
+    turns_total: int
     others: tuple[SessionRequest, ...]  # side calls, counts, compactions, what was not explained
+    others_total: int

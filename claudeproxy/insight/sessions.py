@@ -10,7 +10,6 @@ are what each attempt was billed. Counting tokens (`count_tokens`) sends nothing
 from __future__ import annotations
 
 import json
-from dataclasses import fields
 from typing import TYPE_CHECKING
 
 from claudeproxy.errors import NotFoundError
@@ -19,16 +18,14 @@ from claudeproxy.insight.session_values import (
     SessionDetail,
     SessionFilters,
     SessionPage,
-    SessionRequest,
     SessionSummary,
     SessionTotals,
-    SessionTurn,
 )
-from claudeproxy.model import State
+from claudeproxy.insight.turns import COUNTS, NAMELESS, divide, show
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
     from claudeproxy.store.storage import CaptureStorage
 
@@ -44,22 +41,14 @@ GROUP BY session_id
 _FAILED = """
 (q.state NOT IN ('complete', 'in_flight') OR ifnull(p.status_code, 0) >= 400 OR p.error_type IS NOT NULL)
 """
-# Whether this attempt's context is the one that counts: it was explained, and no later attempt was.
-_COUNTS = """
-(q.total_tokens IS NOT NULL AND q.request_class IS NOT 'count_tokens' AND NOT EXISTS (
-  SELECT 1 FROM requests r WHERE r.retry_of = ifnull(q.retry_of, q.n) AND r.n > q.n AND r.total_tokens IS NOT NULL))
-"""
-_COST = "q.cost"
-# Requests that are known to be a subagent's although nothing names the agent (it was called before we listened).
-_NAMELESS = "iif(q.agent_id IS NULL AND q.request_class = 'subagent', ifnull(q.agent_type, 'unknown'), NULL)"
 _TOTALS = f"""
-SELECT q.session_id, q.agent_id, {_NAMELESS} AS nameless, max(q.parent_agent_id) AS parent_agent_id,
+SELECT q.session_id, q.agent_id, {NAMELESS} AS nameless, max(q.parent_agent_id) AS parent_agent_id,
   max(q.agent_type) AS agent_type, count(*) AS requests, count(q.retry_of) AS retries, sum({_FAILED}) AS failed,
-  sum(q.state = 'in_flight') AS in_flight, ifnull(sum(iif({_COUNTS}, q.total_tokens, 0)), 0) AS tokens,
+  sum(q.state = 'in_flight') AS in_flight, ifnull(sum(iif({COUNTS}, q.total_tokens, 0)), 0) AS tokens,
   ifnull(sum(p.output_tokens), 0) AS output_tokens,
   ifnull(sum(ifnull(p.input_tokens, 0) + ifnull(p.cache_creation_input_tokens, 0)
     + ifnull(p.cache_read_input_tokens, 0)), 0) AS billed_tokens,
-  ifnull(sum(p.cache_read_input_tokens), 0) AS cache_read_tokens, sum({_COST}) AS cost,
+  ifnull(sum(p.cache_read_input_tokens), 0) AS cache_read_tokens, sum(q.cost) AS cost,
   min(q.request_initiated) AS started, max(ifnull(q.delivered, q.request_initiated)) AS ended,
   json_group_array(DISTINCT q.model) FILTER (WHERE q.model IS NOT NULL) AS models,
   count(DISTINCT q.agent_id) AS agents, max(q.prompt_index) FILTER (WHERE q.agent_id IS NULL) AS prompts,
@@ -75,19 +64,7 @@ SELECT (SELECT project FROM requests WHERE session_id = :session AND project IS 
   client, client_version FROM requests WHERE session_id = :session AND client IS NOT NULL
 ORDER BY request_initiated DESC LIMIT 1
 """
-# First the fields of a `SessionRequest` in their order, then what tells its turn.
-REQUESTS = f"""
-SELECT q.id, q.request_initiated, q.state, q.request_class, q.model, p.status_code, ifnull(p.error_type, q.error),
-  p.stop_reason, q.total_tokens, p.output_tokens, {_COST}, (SELECT r.id FROM requests r WHERE r.n = q.retry_of),
-  q.agent_id, {_NAMELESS} AS nameless, q.agent_type, q.prompt_index, q.turn_index, {_COUNTS} AS counts
-FROM requests q LEFT JOIN responses p ON p.request = q.n
-WHERE q.session_id = ? ORDER BY q.request_initiated, q.n
-"""  # noqa: S608
-_FIELDS = tuple(field.name for field in fields(SessionRequest))
-_STATES = {str(state): state for state in State}
-
 _AgentKey = tuple[str | None, str | None]  # id, and the type of one without
-_Attempt = tuple[SessionRequest, bool, tuple[str | None, str | None, int, int]]  # whether its context counts; its turn
 _MAIN: _AgentKey = (None, None)
 _MAX_DEPTH = 32  # of agents that call agents; the ids are whatever a client says
 
@@ -126,9 +103,11 @@ class Sessions:
         with self._storage.reading() as connection:
             return _find(connection, session_id)
 
-    def get(self, session_id: str) -> SessionDetail:
+    def get(self, session_id: str, *, limit: int | None = None, offset: int = 0) -> SessionDetail:
         """Return one session by its id, or an unambiguous beginning of one.
 
+        :param limit: turns, and other requests, on a page; None: all. There may be thousands.
+        :param offset: how many of each to skip.
         :raises NotFoundError: with near ids.
         """
         with self._storage.reading() as connection:
@@ -136,12 +115,22 @@ class Sessions:
             parameters = {"sessions": json.dumps([found])}
             whole = connection.execute(BY_SESSION, parameters).fetchone()
             agents = connection.execute(BY_AGENT, parameters).fetchall()
-            requests = connection.execute(REQUESTS, (found,)).fetchall()
             if whole is None:
                 raise NotFoundError(f"no session {session_id!r}")  # deleted between two statements
             summary = _summary(connection, whole)
-        turns, others = _turns(requests)
-        return SessionDetail(summary=summary, agents=_tree(agents), turns=turns, others=others)
+            divided = divide(connection, found)
+            page = slice(offset, None if limit is None else offset + limit)
+            turns, others = show(connection, divided.turns[page], divided.others[page])
+        return SessionDetail(
+            summary=summary,
+            states=divided.states,
+            request_classes=divided.request_classes,
+            agents=_tree(agents),
+            turns=turns,
+            turns_total=len(divided.turns),
+            others=others,
+            others_total=len(divided.others),
+        )
 
 
 def _condition(filters: SessionFilters) -> tuple[str, dict[str, object]]:
@@ -240,38 +229,3 @@ def _tree(rows: Sequence[sqlite3.Row]) -> tuple[SessionAgent, ...]:
         )
 
     return (grow(_MAIN),) if _MAIN in by_key else tuple(grow(key) for key in children.get(_MAIN, ()))
-
-
-def _turns(rows: Iterable[sqlite3.Row]) -> tuple[tuple[SessionTurn, ...], tuple[SessionRequest, ...]]:
-    """Divide requests into turns, in order of their first attempts, and those that are no turn."""
-    attempts: dict[tuple[object, ...], list[_Attempt]] = {}
-    others = []
-    for row in rows:
-        values = tuple(row)  # a Row is slow by name, and there may be thousands
-        request = SessionRequest(**{**dict(zip(_FIELDS, values, strict=False)), "state": _STATES[values[2]]})
-        agent_id, nameless, agent_type, prompt, turn, counts = values[len(_FIELDS) :]
-        if turn is None:
-            others.append(request)
-        else:
-            place = (agent_id, nameless or agent_type, prompt, turn)
-            attempts.setdefault((agent_id, nameless, prompt, turn), []).append((request, bool(counts), place))
-    return tuple(_turn(made) for made in attempts.values()), tuple(others)
-
-
-def _turn(made: Sequence[_Attempt]) -> SessionTurn:
-    requests = tuple(request for request, _, _ in made)
-    costs = [request.cost for request in requests if request.cost is not None]
-    counted = [request.tokens for request, counts, _ in made if counts]
-    agent_id, agent_type, prompt, turn = made[0][2]
-    return SessionTurn(
-        agent_id=agent_id,
-        agent_type=agent_type,
-        prompt_index=prompt,
-        turn_index=turn,
-        started=requests[0].timestamp,
-        state=requests[-1].state,
-        tokens=counted[-1] if counted else None,
-        output_tokens=sum(request.output_tokens or 0 for request in requests),
-        cost=sum(costs) if costs else None,
-        requests=requests,
-    )

@@ -1,12 +1,14 @@
 """The values that travel between the packages: frozen, slotted, keyword-only, and nothing but data.
 
 Apart so that `proxy`, `capture`, `store` and `attribution` can hand each other facts without importing each other.
-Nothing here reads a clock, a file or a socket. Four files, one for each seam:
+Nothing here reads a clock, a file or a socket. Five files, one for each seam:
 
 ``wire``
     proxy -> capture: what the relay tells of an exchange while it happens
 ``record``
     capture -> store: an exchange as the journal tells it
+``websocket``
+    capture -> store: the messages of an upgraded connection
 ``context``
     attribution -> store, api, cli: whose every piece of the context is
 ``account``
@@ -15,7 +17,7 @@ Nothing here reads a clock, a file or a socket. Four files, one for each seam:
 
 from __future__ import annotations
 
-from claudeproxy.model.account import Account, LedgerChange, OutputPart, PricedBill, Rates
+from claudeproxy.model.account import NO_BILL, Account, LedgerChange, OutputPart, PricedBill, Rates
 from claudeproxy.model.context import (
     Accuracy,
     AgentCall,
@@ -31,7 +33,24 @@ from claudeproxy.model.context import (
     server_owner,
     text_owner,
 )
-from claudeproxy.model.record import Answer, BodyKept, Instants, RecordedBody, RecordedExchange, RecordedResponse, Usage
+from claudeproxy.model.record import (
+    Answer,
+    BodyKept,
+    Instants,
+    RecordedBody,
+    RecordedExchange,
+    RecordedResponse,
+    SecretFinding,
+    Usage,
+)
+from claudeproxy.model.websocket import (
+    Direction,
+    Opcode,
+    RecordedWebSocket,
+    WebSocketMessage,
+    WebSocketStream,
+    close_told,
+)
 from claudeproxy.model.wire import (
     Buffer,
     EntryMode,
@@ -46,6 +65,7 @@ from claudeproxy.model.wire import (
 )
 
 __all__ = [
+    "NO_BILL",
     "Account",
     "Accuracy",
     "AgentCall",
@@ -53,6 +73,7 @@ __all__ = [
     "BlockAttribution",
     "BodyKept",
     "Buffer",
+    "Direction",
     "EntryMode",
     "Evidence",
     "ExchangeEnd",
@@ -61,6 +82,7 @@ __all__ = [
     "Identity",
     "Instants",
     "LedgerChange",
+    "Opcode",
     "Origin",
     "OutputPart",
     "PricedBill",
@@ -69,15 +91,20 @@ __all__ = [
     "RecordedBody",
     "RecordedExchange",
     "RecordedResponse",
+    "RecordedWebSocket",
     "RequestAttribution",
     "ResponseStart",
+    "SecretFinding",
     "Segment",
     "Source",
     "SourceType",
     "State",
     "Tap",
     "Usage",
+    "WebSocketMessage",
+    "WebSocketStream",
     "WholeText",
+    "close_told",
     "result_owner",
     "server_owner",
     "text_owner",

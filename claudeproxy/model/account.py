@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
     from claudeproxy.model.context import Accuracy, Source
 
+NO_BILL = "no bill: the API did not say what was used"  # why a request has no cost
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rates:

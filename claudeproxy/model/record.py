@@ -7,6 +7,9 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from claudeproxy.model.websocket import Direction, RecordedWebSocket
     from claudeproxy.model.wire import EntryMode, RawHeaders, State
 
 
@@ -103,6 +106,18 @@ class RecordedResponse:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SecretFinding:
+    """A secret that a body held: its rule, its keyed hash, and the place of its bytes (in the decoded body)."""
+
+    direction: Direction  # sent: it left the machine
+    rule: str
+    hash: str
+    start: int
+    length: int
+    redacted: bool  # masked in the record; false: only reported
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RecordedExchange:
     """One exchange as the journal tells it, secrets already redacted.
 
@@ -131,3 +146,8 @@ class RecordedExchange:
     connect_us: int = 0
     early_response: bool = False
     informational: tuple[int, ...] = ()
+    websocket: RecordedWebSocket | None = None  # of an upgraded connection that has ended
+    secrets: tuple[SecretFinding, ...] = ()
+    secrets_in_journal: bool = False  # it holds what is masked here, and is to be overwritten
+    unread: Mapping[str, str] = field(default_factory=dict)  # "body", "answer": the exception that reading it raised
+    raw: bool = False  # reading it killed the recorder: kept as the journal has it, nothing is to be derived

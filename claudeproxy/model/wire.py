@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Protocol, TypeAlias
+from typing import TYPE_CHECKING, Protocol, TypeAlias
+
+if TYPE_CHECKING:
+    from claudeproxy.model.websocket import Direction
 
 RawHeaders: TypeAlias = tuple[tuple[bytes, bytes], ...]
 """Header fields in the order, casing and number they had on the wire (as h11's ``raw_items()`` gives them)."""
@@ -103,7 +106,8 @@ class ExchangeTap(Protocol):
     """Takes one exchange's facts. Calls are synchronous, never block on I/O of unbounded length and never raise.
 
     Order: any number of `informational`, at most one `response_start`, any number of `response_body`, exactly one
-    `end`. `request_body` may come at any time before `end`, after `response_start` too (an early answer).
+    `end`. `request_body` may come at any time before `end`, after `response_start` too (an early answer). After a 101
+    there are no bodies, but any number of `websocket`.
     Bodies are payload: Content-Length and chunked framing are already taken off, content codings are not.
     """
 
@@ -121,6 +125,10 @@ class ExchangeTap(Protocol):
 
     def response_body(self, data: Buffer) -> None:
         """Take a piece of the response body's payload."""
+        ...
+
+    def websocket(self, direction: Direction, data: Buffer) -> None:
+        """Take bytes that pass after the 101, as they are on the wire: frames, masked and compressed."""
         ...
 
     def end(self, end: ExchangeEnd) -> None:

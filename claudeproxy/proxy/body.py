@@ -7,24 +7,26 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from claudeproxy.sansio.chunked import ChunkedScanner
+from claudeproxy.sansio.chunked import ChunkedScanner, ChunkError
 from claudeproxy.sansio.headers import Framing
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from claudeproxy.errors import ProtocolError
     from claudeproxy.model import Buffer, RawHeaders
 
 
 class Body:
-    """One body in passage. `ended` is true from the start where there is none."""
+    """One body in passage. `ended` is true from the start where there is none; with a `fault` it will never be."""
 
-    __slots__ = ("_remaining", "_scanner", "ended", "framing")
+    __slots__ = ("_remaining", "_scanner", "ended", "fault", "framing")
 
     def __init__(self, framing: Framing, length: int) -> None:
         self.framing = framing
         self._remaining = length
         self._scanner = ChunkedScanner() if framing is Framing.CHUNKED else None
+        self.fault: ProtocolError | None = None
         self.ended = framing is Framing.NONE or (framing is Framing.LENGTH and length == 0)
 
     def __repr__(self) -> str:
@@ -33,12 +35,10 @@ class Body:
     def feed(self, data: bytes) -> tuple[bytes, Sequence[Buffer], bytes]:
         """(bytes of this body as they go on the wire, the payload in them, what belongs to the next message).
 
-        Raises ProtocolError on malformed chunks.
+        Malformed chunks set `fault`: what stood before them is returned, they and what follows belong to nothing.
         """
         if self._scanner is not None:
-            payload, count = self._scanner.feed(data) if not self.ended else ([], 0)
-            self.ended = self._scanner.ended
-            return (data, payload, b"") if count == len(data) else (data[:count], payload, data[count:])
+            return self._chunked(self._scanner, data)
         if self.framing is Framing.CLOSE:
             return data, (data,) if data else (), b""
         count = min(self._remaining, len(data))
@@ -48,6 +48,17 @@ class Body:
             return data, (data,) if data else (), b""
         piece = data[:count]
         return piece, (piece,) if piece else (), data[count:]
+
+    def _chunked(self, scanner: ChunkedScanner, data: bytes) -> tuple[bytes, Sequence[Buffer], bytes]:
+        if self.fault is not None:
+            return b"", (), b""
+        try:
+            payload, count = scanner.feed(data) if not self.ended else ([], 0)
+        except ChunkError as exc:
+            self.fault = exc
+            return data[: exc.count], exc.payload, b""
+        self.ended = scanner.ended
+        return (data, payload, b"") if count == len(data) else (data[:count], payload, data[count:])
 
     @property
     def trailers(self) -> RawHeaders:

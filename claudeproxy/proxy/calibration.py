@@ -19,7 +19,6 @@ from urllib.parse import urlsplit
 
 import msgspec
 import trio
-from trio.testing import memory_stream_pair
 
 from claudeproxy.logs import get_logger
 from claudeproxy.model import EntryMode, State
@@ -30,7 +29,16 @@ from claudeproxy.sansio.headers import get, serialize_request
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from claudeproxy.model import Buffer, ExchangeEnd, ExchangeStart, ExchangeTap, RawHeaders, ResponseStart, Tap
+    from claudeproxy.model import (
+        Buffer,
+        Direction,
+        ExchangeEnd,
+        ExchangeStart,
+        ExchangeTap,
+        RawHeaders,
+        ResponseStart,
+        Tap,
+    )
     from claudeproxy.proxy.server import ProxyServer
 
 log = get_logger("claudeproxy.proxy")
@@ -132,6 +140,9 @@ class _Listening:
     def response_body(self, data: Buffer) -> None:
         self._inner.response_body(data)
 
+    def websocket(self, direction: Direction, data: Buffer) -> None:
+        self._inner.websocket(direction, data)
+
     def end(self, end: ExchangeEnd) -> None:
         self._inner.end(end)
         if self._well and end.state is State.COMPLETE and self._length <= MAX_BODY:
@@ -172,6 +183,8 @@ async def _ask(server: ProxyServer, answered: _Answered, body: bytes) -> None:
         (b"Content-Length", b"%d" % len(body)),
     )
     target = f"{_PATH}/count_tokens" + (f"?{parts.query}" if parts.query else "")
+    from trio.testing import memory_stream_pair  # takes as long to import as all of Trio, and few calibrate
+
     ours, theirs = memory_stream_pair()
     layer = Layer(
         mode=EntryMode.CALIBRATION,

@@ -66,7 +66,7 @@ class ClientConnection:
 
     @property
     def _client(self) -> str:
-        return self._endpoints.remote[0] if self._endpoints.remote is not None else "unknown"
+        return self._endpoints.client
 
     async def _unwrap(self, stream: PrefixedStream, layer: Layer) -> None:
         """Classify a stream by its first byte and go on from there."""
@@ -85,11 +85,11 @@ class ClientConnection:
         """Whether a first byte came, before the limit and before the proxy is told to stop."""
         silent = self._context.silent
         with trio.move_on_after(0 if self._context.draining else self._settings.head_timeout) as limit:
-            silent.add(limit)
+            silent[limit] = self._client
             try:
                 return await stream.look_further()
             finally:
-                silent.discard(limit)
+                del silent[limit]
         return False
 
     # ---- HTTP

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import cached_property
+from operator import itemgetter
 from typing import TYPE_CHECKING, Protocol
 
 from claudeproxy.proxy.dial import Dialer
@@ -16,6 +17,7 @@ from claudeproxy.tls.contexts import make_client_context
 
 if TYPE_CHECKING:
     import ssl
+    from collections.abc import Callable
 
     import trio
 
@@ -28,6 +30,16 @@ MAX_REMEMBERED = 1024  # distrusting clients that were already logged; beyond it
 
 class Session(Protocol):
     """What the context asks of a client stream that speaks HTTP."""
+
+    @property
+    def client(self) -> str:
+        """The client's address."""
+        ...
+
+    @property
+    def idle_since(self) -> float | None:
+        """When it came to lie between two requests; None while it does not."""
+        ...
 
     def close_when_idle(self) -> None:
         """End between two requests."""
@@ -56,7 +68,7 @@ class ProxyContext:
     tap: SafeTap
     counters: Counters = field(default_factory=Counters)
     sessions: set[Session] = field(default_factory=set)
-    silent: set[trio.CancelScope] = field(default_factory=set)  # connections that have not said what they are
+    silent: dict[trio.CancelScope, str] = field(default_factory=dict)  # clients that have not said what they speak
     draining: bool = False
     distrusting: set[tuple[str, str]] = field(default_factory=set)
 
@@ -95,6 +107,23 @@ class ProxyContext:
             limit.cancel()
         for session in list(self.sessions):
             session.close_when_idle()
+
+    def close_longest_idle(self, client: str | None = None) -> bool:
+        """Close the connection that lies unused longest, to make room; False when none does. `client`: only its own."""
+        waiting: list[tuple[float, Callable[[], None]]] = [
+            (limit.deadline - self.settings.head_timeout, limit.cancel)
+            for limit, host in self.silent.items()
+            if client in (None, host) and not limit.cancel_called
+        ]
+        waiting += [
+            (since, session.close_when_idle)
+            for session in self.sessions
+            if client in (None, session.client) and (since := session.idle_since) is not None
+        ]
+        if not waiting:
+            return False
+        min(waiting, key=itemgetter(0))[1]()
+        return True
 
     def is_first_distrust(self, client: str, name: str) -> bool:
         """Whether this client was not seen to refuse the CA for this name before."""

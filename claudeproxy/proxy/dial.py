@@ -211,6 +211,8 @@ def _handshake_error(exc: trio.BrokenResourceError, host: str) -> UpstreamError:
             "if a company inspects TLS on the way, set upstream_ca to its CA file",
             kind="certificate",
         )
+    if isinstance(cause, ssl.SSLEOFError):
+        return UpstreamError(f"{host} closed the connection during the TLS handshake", kind="closed")
     if isinstance(cause, ssl.SSLError):
         return UpstreamError(f"no TLS with {host} ({cause.reason or 'handshake failed'})", kind="tls")
-    return UpstreamError(f"{host} closed the connection during the TLS handshake", kind="reset")
+    return UpstreamError(f"{host} reset the connection during the TLS handshake", kind="reset")

@@ -18,7 +18,7 @@ from claudeproxy.errors import ProtocolError
 from claudeproxy.model import EntryMode, Origin
 from claudeproxy.proxy.answers import OwnAnswer, credentials_required, forbidden
 from claudeproxy.proxy.settings import Upstream
-from claudeproxy.sansio.headers import RequestHead, get, get_all
+from claudeproxy.sansio.headers import Framing, RequestHead, get, get_all, request_framing
 from claudeproxy.sansio.target import Target, is_loopback, parse_authority, parse_target
 
 if TYPE_CHECKING:
@@ -50,6 +50,11 @@ class Endpoints:
 
     local: tuple[str, int] | None = None
     remote: tuple[str, int] | None = None
+
+    @property
+    def client(self) -> str:
+        """The client's address; for a stream that is no socket, that it is unknown."""
+        return self.remote[0] if self.remote is not None else "unknown"
 
     @property
     def loopback(self) -> bool:
@@ -141,13 +146,17 @@ def route_request(
     if settings.proxy_auth is not None and not layer.authenticated and not _authorized(head, settings.proxy_auth):
         return credentials_required()
     if layer.authority is not None:
-        return _route_inside(settings, layer, layer.authority, target)
+        return _route_inside(settings, layer, layer.authority, target, head.headers)
     if target.form == "authority":
         assert target.host is not None
         assert target.port is not None
+        if request_framing(head)[0] is not Framing.NONE and get(head.headers, b"content-length") != b"0":
+            raise ProtocolError("a CONNECT has no body")  # it would be carried as the tunnel's first bytes
         return ConnectRequest(host=target.host, port=target.port)
     if not _origin_is_ours(settings, head.headers):
         return forbidden("a web page's request is not relayed (its Origin is not this machine)")
+    if _from_another_site(head.headers):
+        return forbidden("a web page's request is not relayed (Sec-Fetch-Site says that it is of another site)")
     if target.form == "absolute" and not _is_self(settings, endpoints, target):
         return _route_absolute(settings, target, head.headers)
     if target.form != "absolute" and not _host_is_ours(settings, head):
@@ -158,14 +167,23 @@ def route_request(
     return _route_reverse(settings, target)
 
 
-def _route_inside(settings: ProxySettings, layer: Layer, authority: tuple[str, int], target: Target) -> Route:
+def _route_inside(
+    settings: ProxySettings, layer: Layer, authority: tuple[str, int], target: Target, headers: RawHeaders
+) -> Route:
     if target.form == "authority":
         raise ProtocolError("CONNECT inside a tunnel that was opened up")
     origin = Origin(scheme="https" if layer.tls else "http", host=authority[0], port=authority[1])
     if target.form == "absolute" and (target.scheme, target.host, target.port) != (origin.scheme, *authority):
         raise ProtocolError("the request's target is not the host that the tunnel leads to")
     assert layer.mode is not None
-    return _route(settings, layer.mode, origin, target.path)
+    route = _route(settings, layer.mode, origin, target.path)
+    host = get(headers, b"host")
+    if target.form == "absolute" or host is None:  # HTTP/1.0 has no Host; what is sent on is HTTP/1.1
+        return _with_host_of_origin(route, headers)
+    # RFC 9110, 7.4: the other end may go by Host, and the record by the tunnel; so they must name the same host.
+    if parse_authority(host.decode("latin-1"), default_port=origin.port)[0] != origin.host:
+        raise ProtocolError("the Host of this request is not the host that the tunnel leads to", status_hint=421)
+    return route
 
 
 def _route_absolute(settings: ProxySettings, target: Target, headers: RawHeaders) -> Route:
@@ -173,10 +191,13 @@ def _route_absolute(settings: ProxySettings, target: Target, headers: RawHeaders
     assert target.host is not None
     assert target.port is not None
     origin = Origin(scheme=target.scheme, host=target.host, port=target.port)
-    route = _route(settings, EntryMode.ABSOLUTE, origin, target.path)
-    # RFC 9112, 3.2.2: the target, not the Host that came with it, says who is meant.
-    if route.host is None and not _names(get(headers, b"host"), origin):
-        return _replace_host(route, host_field(origin))
+    return _with_host_of_origin(_route(settings, EntryMode.ABSOLUTE, origin, target.path), headers)
+
+
+def _with_host_of_origin(route: Route, headers: RawHeaders) -> Route:
+    """RFC 9112, 3.2.2: the target, not the Host that came with it, says who is meant."""
+    if route.host is None and not _names(get(headers, b"host"), route.origin):
+        return _replace_host(route, host_field(route.origin))
     return route
 
 
@@ -252,6 +273,11 @@ def _host_is_ours(settings: ProxySettings, head: RequestHead) -> bool:
     if not hosts:
         return head.http_version == "1.0"  # no browser speaks it; HTTP/1.1 without Host is refused by the parser
     return all(settings.is_own_name(parse_authority(host.decode("latin-1"), default_port=80)[0]) for host in hosts)
+
+
+def _from_another_site(headers: RawHeaders) -> bool:
+    """Browsers say so of forms, images and links too, which have no Origin; no page can forge it (Fetch Metadata)."""
+    return any(value.strip().lower() == b"cross-site" for value in get_all(headers, b"sec-fetch-site"))
 
 
 def _origin_is_ours(settings: ProxySettings, headers: RawHeaders) -> bool:

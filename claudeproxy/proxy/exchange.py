@@ -19,12 +19,12 @@ from claudeproxy.proxy.tap import NullTap
 from claudeproxy.sansio.headers import (
     Framing,
     RequestHead,
-    forward_headers,
     get,
+    get_all,
     request_framing,
     serialize_request,
-    wants_close,
 )
+from claudeproxy.sansio.hops import forward_headers, names_option, wants_close
 
 if TYPE_CHECKING:
     from claudeproxy.proxy.entry import Route
@@ -43,8 +43,9 @@ class Exchange:
         self.head = head
         self.route = route
         self.correlation_id = str(uuid.uuid4())
-        self.websocket = _asks_for_websocket(head)
+        self.websocket = framing is Framing.NONE and _asks_for_websocket(head)
         self.close_client = head.http_version == "1.0" or wants_close(head.http_version, head.headers)
+        self.expects_continue = get(head.headers, b"expect") is not None
         self.request_body = Body(framing, length)
         self.scope = trio.CancelScope()  # round everything that the client waits for
         self.head_sent = trio.Event()
@@ -103,6 +104,8 @@ class Exchange:
         wire, payload, rest = self.request_body.feed(data)
         for piece in payload:
             self.tap.request_body(piece)
+        if self.request_body.fault is not None:
+            raise self.request_body.fault
         if self.request_body.ended and self._proxy_received is None:
             self._proxy_received = now
         return wire, rest
@@ -199,7 +202,7 @@ class Exchange:
                 request_body_us=self._body_us,
                 response_head_us=self.response_head_us,
                 connect_us=0 if self.upstream is None else self.upstream.connect_us,
-                early_response=self._early,
+                early_response=self.answered_early,
                 response_trailers=self.trailers,
                 monotonic=time.monotonic_ns(),
             )
@@ -207,12 +210,18 @@ class Exchange:
         self.finished.set()
 
     @property
-    def _early(self) -> bool:
+    def answered_early(self) -> bool:
+        """Whether the upstream answered before it had the whole request."""
         if self.response_received is None or self.own_answer:
             return False
         return self._forwarded is None or self.response_received < self._forwarded
 
 
 def _asks_for_websocket(head: RequestHead) -> bool:
-    """Only this upgrade is passed on (RFC 6455, 4.1): after any other we would not know what the bytes are."""
-    return head.method == "GET" and (get(head.headers, b"upgrade") or b"").strip().lower() == b"websocket"
+    """Only this upgrade is passed on (RFC 6455, 4.1): after any other we would not know what the bytes are.
+
+    HTTP/1.0 has no upgrades, and without its mark in Connection it is none (RFC 9110, 7.8).
+    """
+    if head.method != "GET" or head.http_version == "1.0" or not names_option(head.headers, b"upgrade"):
+        return False
+    return [value.lower() for value in get_all(head.headers, b"upgrade")] == [b"websocket"]

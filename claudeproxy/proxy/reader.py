@@ -16,6 +16,7 @@ from claudeproxy.errors import ProtocolError
 from claudeproxy.proxy.answers import OwnAnswer, bad_request, head_timed_out
 from claudeproxy.proxy.entry import ConnectRequest, Endpoints, Layer, Route, route_request
 from claudeproxy.proxy.exchange import Exchange
+from claudeproxy.proxy.hangup import HangupWatch
 from claudeproxy.proxy.streams import CHUNK
 from claudeproxy.sansio.headers import HeadParser, RequestHead
 
@@ -34,14 +35,21 @@ class RequestReader:
     """Turns a client's bytes into work for the answering task, one request at a time."""
 
     def __init__(
-        self, stream: trio.abc.Stream, settings: ProxySettings, layer: Layer, endpoints: Endpoints, tap: Tap
+        self,
+        stream: trio.abc.Stream,
+        raw: trio.abc.Stream,
+        settings: ProxySettings,
+        layer: Layer,
+        endpoints: Endpoints,
+        tap: Tap,
     ) -> None:
         self._stream = stream
+        self._hangup = HangupWatch(raw, self._client_gone)
         self._settings = settings
         self._layer = layer
         self._endpoints = endpoints
         self._tap = tap
-        self._parser = HeadParser(max_bytes=settings.max_head_bytes)
+        self._parser = HeadParser(max_bytes=settings.max_head_bytes, max_fields=settings.max_header_fields)
         self._begun: int | None = None  # first byte of the head that is being read
         self._current: Exchange | None = None
         self._work: Work = None
@@ -49,6 +57,7 @@ class RequestReader:
         self._limit = trio.CancelScope()  # its deadline follows what is being waited for
         self._done = trio.Event()
         self._stopping = False
+        self._idle_since = trio.current_time()
         self.pending = b""  # what the client sent ahead
 
     def __repr__(self) -> str:
@@ -64,6 +73,11 @@ class RequestReader:
         """Whether the stream is between two requests."""
         return self._current is None and self._begun is None
 
+    @property
+    def idle_since(self) -> float | None:
+        """When it came to be so, by the run's clock; None while it is not."""
+        return self._idle_since if self.idle and not self._handed_over.is_set() else None
+
     # ---- towards the answering task
 
     async def next_work(self) -> Work:
@@ -75,6 +89,7 @@ class RequestReader:
         """The exchange is over: look for the next request, which may have been sent ahead."""
         self._current = None
         self._work = None
+        self._idle_since = trio.current_time()
         self._handed_over = trio.Event()
         self._limit.deadline = trio.current_time() + self._settings.idle_timeout
         if self.pending:
@@ -94,16 +109,16 @@ class RequestReader:
 
     # ---- from the client
 
-    async def run(self) -> None:
-        """Receive until the client's end; the only receiver of the stream while it runs."""
+    async def run(self, nursery: trio.Nursery) -> None:
+        """Receive until the client's end; the only receiver of the stream while it runs. `nursery` outlives it."""
         self._limit.deadline = trio.current_time() + self._settings.head_timeout
         with self._limit:
             while data := await self._receive():
-                await self._accept(data)
+                await self._accept(data, nursery)
                 if isinstance(self._work, ConnectRequest | OwnAnswer):
                     break  # what follows is no request of this stream
             else:
-                self._end_of_client()
+                self._client_gone()
         if self._limit.cancelled_caught and not self._stopping:
             if self._current is not None:  # it began in the very moment that the limit ran out
                 self._current.client_gone()
@@ -117,7 +132,7 @@ class RequestReader:
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             return b""  # a reset says no more than an end: the client is gone
 
-    async def _accept(self, data: bytes) -> None:
+    async def _accept(self, data: bytes, nursery: trio.Nursery) -> None:
         """Put bytes where they belong: the body that is being sent, or what comes after it."""
         now = time.monotonic_ns()
         exchange = self._current
@@ -127,16 +142,18 @@ class RequestReader:
             except ProtocolError as exc:
                 exchange.client_fault(exc)
                 return
-            await exchange.send_body(piece, now)
+            with self._hangup.unread(nursery):
+                await exchange.send_body(piece, now)
         if not data:
             return
         self.pending += data
         if self._current is None:
             self._advance(now)
         elif len(self.pending) >= READ_AHEAD:
-            await self._current.finished.wait()
+            with self._hangup.unread(nursery):
+                await self._current.finished.wait()
 
-    def _end_of_client(self) -> None:
+    def _client_gone(self) -> None:
         if self._current is not None:
             self._current.client_gone()
         else:

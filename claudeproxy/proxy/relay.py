@@ -18,17 +18,23 @@ from claudeproxy.sansio.headers import (
     Framing,
     HeadParser,
     ResponseHead,
-    forward_headers,
+    announces_body,
     response_framing,
     serialize_response,
-    wants_close,
 )
+from claudeproxy.sansio.hops import forward_headers, wants_close
 
 if TYPE_CHECKING:
     from claudeproxy.model import Buffer, RawHeaders
     from claudeproxy.proxy.answers import OwnAnswer
     from claudeproxy.proxy.exchange import Exchange
+    from claudeproxy.proxy.settings import ProxySettings
     from claudeproxy.proxy.upstream import UpstreamConnection
+
+
+MAX_INFORMATIONAL = 1000
+"""Informational answers before the final one. A 102 every two seconds of half an hour is fewer; without a bound an
+upstream could fill the record with them."""
 
 
 class ClientGoneError(Exception):
@@ -44,13 +50,14 @@ async def send_client(client: trio.abc.Stream, data: Buffer) -> None:
 
 
 async def receive_head(
-    exchange: Exchange, upstream: UpstreamConnection, client: trio.abc.Stream, *, max_head_bytes: int
+    exchange: Exchange, upstream: UpstreamConnection, client: trio.abc.Stream, settings: ProxySettings
 ) -> tuple[ResponseHead, bytes, int]:
     """Relay informational answers as they come; return the final head, the bytes after it, and when it was whole.
 
     A 101 counts as final. Raises UpstreamError, ClientGoneError.
     """
-    parser = HeadParser(max_bytes=max_head_bytes)
+    parser = HeadParser(max_bytes=settings.max_head_bytes, max_fields=settings.max_header_fields)
+    informational = 0
     while True:
         data = await upstream.receive()
         now = time.monotonic_ns()
@@ -66,9 +73,12 @@ async def receive_head(
             if head.status_code >= 200 or head.status_code == 101:
                 return head, parser.leftover, now
             exchange.response_received = None  # the instant is that of the final head
+            informational += 1
+            if informational > MAX_INFORMATIONAL:
+                raise UpstreamError(f"more than {MAX_INFORMATIONAL} informational answers", kind="protocol")
             exchange.tap.informational(head.status_code, head.headers)
             if exchange.head.http_version != "1.0":  # RFC 9110, 15.2
-                await send_client(client, serialize_response(head, forward_headers(head.headers)))
+                await send_client(client, serialize_response(head, _without_framing(forward_headers(head.headers))))
 
 
 def _next_head(parser: HeadParser, method: str) -> ResponseHead | None:
@@ -95,15 +105,16 @@ async def relay_response(
     dechunk = framing is Framing.CHUNKED and exchange.head.http_version == "1.0"
     upstream_closes = framing is Framing.CLOSE or wants_close(head.http_version, head.headers)
     exchange.ends_by_close = dechunk or framing is Framing.CLOSE
-    if framing is Framing.CLOSE or (upstream_closes and not exchange.upload_done.is_set()):
-        exchange.close_client = True
+    unsettled = upstream_closes or exchange.expects_continue
+    if framing is Framing.CLOSE or (unsettled and not exchange.upload_done.is_set()):
+        exchange.close_client = True  # whether the rest of the request's body comes at all, nobody knows
     exchange.answered = True  # the record has this head from here on: no answer of ours may follow
     _tell_start(exchange, head)
     piece, rest = _accept(exchange, body, first, dechunk=dechunk)
-    headers = _response_headers(head, dechunk=dechunk, close=exchange.close_client)
+    headers = _response_headers(exchange, head, dechunk=dechunk)
     await send_client(client, serialize_response(head, headers) + piece)
     exchange.response_head_us = (time.monotonic_ns() - since) // 1000
-    while not body.ended:
+    while not body.ended and body.fault is None:
         data = await upstream.receive()
         if not data:
             if framing is Framing.CLOSE:
@@ -112,9 +123,14 @@ async def relay_response(
         piece, rest = _accept(exchange, body, data, dechunk=dechunk)
         if piece:
             await send_client(client, piece)
+    if body.fault is not None:  # said only now: what stood before it has reached the client
+        raise UpstreamError(f"the upstream's body is malformed ({body.fault})", kind="protocol")
     exchange.delivered = time.monotonic_ns()
     exchange.trailers = body.trailers
-    exchange.reusable = not (upstream_closes or rest)
+    # A body that was announced and must not come (HEAD, 204, 304) may come all the same, and an answer to half a
+    # request may be followed by one to what its sender took for the next: either would answer somebody else's request.
+    doubtful = (framing is Framing.NONE and announces_body(head.headers)) or exchange.answered_early
+    exchange.reusable = not (upstream_closes or rest or doubtful)
     exchange.settle(State.COMPLETE)
 
 
@@ -134,20 +150,26 @@ def _tell_start(exchange: Exchange, head: ResponseHead) -> None:
 
 def _accept(exchange: Exchange, body: Body, data: bytes, *, dechunk: bool) -> tuple[bytes, bytes]:
     """Tell the tap the payload of `data`; return what to send of it, and what does not belong to the answer."""
-    try:
-        wire, payload, rest = body.feed(data)
-    except ProtocolError as exc:
-        raise UpstreamError(f"the upstream's body is malformed ({exc})", kind="protocol") from exc
+    wire, payload, rest = body.feed(data)
     for piece in payload:
         exchange.tap.response_body(piece)
     return (b"".join(payload) if dechunk else wire), rest
 
 
-def _response_headers(head: ResponseHead, *, dechunk: bool, close: bool) -> RawHeaders:
+def _response_headers(exchange: Exchange, head: ResponseHead, *, dechunk: bool) -> RawHeaders:
     headers = forward_headers(head.headers)
-    if dechunk:
+    if dechunk or exchange.head.http_version == "1.0":  # RFC 9112, 6.1: not even where it only announces
         headers = tuple(field for field in headers if field[0].lower() not in (b"transfer-encoding", b"trailer"))
-    return (*headers, (b"Connection", b"close")) if close else headers
+    if head.status_code == 204:
+        headers = _without_framing(headers)
+    return (*headers, (b"Connection", b"close")) if exchange.close_client else headers
+
+
+def _without_framing(headers: RawHeaders) -> RawHeaders:
+    """RFC 9110, 8.6 and RFC 9112, 6.1: a 1xx and a 204 do not announce a body; a client that believes it waits."""
+    if not announces_body(headers):
+        return headers
+    return tuple(field for field in headers if field[0].lower() not in (b"transfer-encoding", b"content-length"))
 
 
 async def send_own(exchange: Exchange, answer: OwnAnswer, client: trio.abc.Stream) -> None:

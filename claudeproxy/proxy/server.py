@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import trio
 
 from claudeproxy.logs import get_logger
+from claudeproxy.proxy.admission import Admission, Admitted
 from claudeproxy.proxy.connection import ClientConnection
 from claudeproxy.proxy.context import ProxyContext
 from claudeproxy.proxy.entry import Endpoints, Layer
@@ -40,6 +41,8 @@ class ProxyStatistics:
 
     connections: int
     connections_total: int
+    connections_refused: int
+    connections_displaced: int
     exchanges: int
     exchanges_total: int
     tunnels: int
@@ -66,7 +69,7 @@ class ProxyServer:
         tap: Tap | None = None,
     ) -> None:
         self._context = ProxyContext.make(settings or ProxySettings(), certificates, tap)
-        self._slots = trio.CapacityLimiter(self._context.settings.max_connections)
+        self._admission = Admission(self._context)
         self._stop_accepting = trio.CancelScope()
         self._connections: trio.CancelScope | None = None
         self._draining = trio.Event()
@@ -144,16 +147,23 @@ class ProxyServer:
     async def _accept(self, listener: trio.SocketListener, connections: trio.Nursery, failures: list[OSError]) -> None:
         async with listener:
             while True:
-                await self._slots.acquire_on_behalf_of(token := object())
                 try:
                     stream = await _accept_one(listener)
                 except OSError as exc:
                     failures.append(exc)
                     self._stop_accepting.cancel()
                     return
-                connections.start_soon(self._serve, stream, token)
+                try:
+                    admitted = await self._admission.admit(endpoints_of(stream).client)
+                except BaseException:
+                    await trio.aclose_forcefully(stream)
+                    raise
+                if admitted is None:
+                    await trio.aclose_forcefully(stream)
+                else:
+                    connections.start_soon(self._serve, stream, admitted)
 
-    async def _serve(self, stream: trio.SocketStream, token: object) -> None:
+    async def _serve(self, stream: trio.SocketStream, admitted: Admitted) -> None:
         try:
             await self.handle_connection(stream)
         except Exception as exc:  # noqa: BLE001  # a bug of ours ends this connection and no other
@@ -162,7 +172,7 @@ class ProxyServer:
                 frames = "".join(traceback.format_tb(leaf.__traceback__))
                 log.error("connection failed", error=type(leaf).__name__, frames=frames)
         finally:
-            self._slots.release_on_behalf_of(token)
+            self._admission.release(admitted)
 
     async def handle_connection(self, stream: trio.abc.Stream) -> None:
         """Serve one client's stream, whatever it speaks, until it ends; closes it."""
@@ -192,6 +202,8 @@ class ProxyServer:
         return ProxyStatistics(
             connections=counters.connections,
             connections_total=counters.connections_total,
+            connections_refused=self._admission.refused,
+            connections_displaced=self._admission.displaced,
             exchanges=counters.exchanges,
             exchanges_total=counters.exchanges_total,
             tunnels=counters.tunnels,

@@ -49,7 +49,8 @@ class HTTPSession:
         self._raw = raw
         self._only_one = only_one
         self._closed = False
-        self._reader = RequestReader(stream, context.settings, layer, endpoints, context.tap)
+        self._client = endpoints.client
+        self._reader = RequestReader(stream, raw, context.settings, layer, endpoints, context.tap)
 
     def __repr__(self) -> str:
         return f"<HTTPSession {self._reader!r}>"
@@ -63,7 +64,7 @@ class HTTPSession:
         self._context.sessions.add(self)
         try:
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(self._reader.run)
+                nursery.start_soon(self._reader.run, nursery)
                 work = await self._answer_exchanges()
                 nursery.cancel_scope.cancel()
         finally:
@@ -83,6 +84,16 @@ class HTTPSession:
     def pending(self) -> bytes:
         """Bytes that came after the last request."""
         return self._reader.pending
+
+    @property
+    def client(self) -> str:
+        """The client's address."""
+        return self._client
+
+    @property
+    def idle_since(self) -> float | None:
+        """When it came to lie between two requests, by the run's clock; None while it does not."""
+        return self._reader.idle_since
 
     def close_when_idle(self) -> None:
         """End between two requests: now, or after the answer that is on its way."""
@@ -141,9 +152,7 @@ class HTTPSession:
         if exchange.upstream is None:
             exchange.upstream = await pool.connect(exchange.route.origin)
         await exchange.send_head()
-        head, first, since = await receive_head(
-            exchange, exchange.upstream, self._stream, max_head_bytes=self._settings.max_head_bytes
-        )
+        head, first, since = await receive_head(exchange, exchange.upstream, self._stream, self._settings)
         if head.status_code == 101:
             await self._switch(exchange, head, first)
             return

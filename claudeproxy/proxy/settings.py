@@ -123,9 +123,13 @@ class ProxySettings:
     """How long connections may go on after `run` is told to stop."""
     max_head_bytes: int = 65536
     """A request or response head. Real ones have 2 to 3 KB; cookies and beta lists can grow."""
+    max_header_fields: int = 200
+    """Of a head. Clients send some 30; servers take 100 and more."""
     max_connections: int = 1000
-    """Open client connections; more wait in the listener's backlog. Each costs two descriptors at most, and the usual
-    limit of a process is 1,024 soft, raised by `serve`."""
+    """Open client connections. For a further one the longest unused is closed; while there is none, it waits. Each
+    costs two descriptors at most, and the usual limit of a process is 1,024 soft, raised by `serve`."""
+    max_connections_per_client: int = 800
+    """Of one address: a client that loses its connections must leave room for the others."""
     max_idle_per_origin: int = 32
     """Pooled connections to one origin: a client's burst of parallel requests was seen to need 20."""
     max_idle_total: int = 64

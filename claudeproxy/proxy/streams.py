@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING
 import trio
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from claudeproxy.model import Buffer
 
 CHUNK = 65536
@@ -84,14 +86,21 @@ class PrefixedStream(trio.abc.HalfCloseableStream):
         await self.transport.aclose()
 
 
-async def splice(left: trio.abc.Stream, right: trio.abc.Stream) -> Ending:
+async def splice(
+    left: trio.abc.Stream,
+    right: trio.abc.Stream,
+    *,
+    on_left: Callable[[Buffer], None] | None = None,
+    on_right: Callable[[Buffer], None] | None = None,
+) -> Ending:
     """Carry bytes both ways, as they come, until both directions have ended; an end is passed on as a half-close.
 
+    `on_left` and `on_right` are told what came from that side before it is sent on; they must not wait or raise.
     Where one side breaks, or cannot be half-closed (`trio.SSLStream`), the whole splice ends: the caller closes both.
     """
     endings: list[Ending] = []
 
-    async def carry(source: trio.abc.Stream, sink: trio.abc.Stream) -> None:
+    async def carry(source: trio.abc.Stream, sink: trio.abc.Stream, tell: Callable[[Buffer], None] | None) -> None:
         culprit = source
         try:
             while True:
@@ -100,6 +109,8 @@ async def splice(left: trio.abc.Stream, right: trio.abc.Stream) -> Ending:
                 culprit = sink
                 if not data:
                     break
+                if tell is not None:
+                    tell(data)
                 await sink.send_all(data)
             if can_half_close(sink):
                 assert isinstance(sink, trio.abc.HalfCloseableStream)
@@ -110,8 +121,8 @@ async def splice(left: trio.abc.Stream, right: trio.abc.Stream) -> Ending:
         nursery.cancel_scope.cancel()
 
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(carry, left, right)
-        nursery.start_soon(carry, right, left)
+        nursery.start_soon(carry, left, right, on_left)
+        nursery.start_soon(carry, right, left, on_right)
     return endings[0] if endings else Ending.CLEAN
 
 

@@ -13,7 +13,16 @@ from claudeproxy.logs import get_logger
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from claudeproxy.model import Buffer, ExchangeEnd, ExchangeStart, ExchangeTap, RawHeaders, ResponseStart, Tap
+    from claudeproxy.model import (
+        Buffer,
+        Direction,
+        ExchangeEnd,
+        ExchangeStart,
+        ExchangeTap,
+        RawHeaders,
+        ResponseStart,
+        Tap,
+    )
 
 log = get_logger("claudeproxy.proxy")
 
@@ -36,6 +45,9 @@ class NullTap:
 
     def response_body(self, data: Buffer) -> None:
         """Take a piece of the response body."""
+
+    def websocket(self, direction: Direction, data: Buffer) -> None:
+        """Take bytes that pass after a 101."""
 
     def end(self, end: ExchangeEnd) -> None:
         """Take how the exchange ended."""
@@ -100,6 +112,12 @@ class _SafeExchangeTap:
     def response_body(self, data: Buffer) -> None:
         try:
             self._inner.response_body(data)
+        except Exception as exc:  # noqa: BLE001
+            self._give_up(exc)
+
+    def websocket(self, direction: Direction, data: Buffer) -> None:
+        try:
+            self._inner.websocket(direction, data)
         except Exception as exc:  # noqa: BLE001
             self._give_up(exc)
 

@@ -1,17 +1,21 @@
 """WebSockets: after the 101 both sides' bytes are carried as they are, with half-closes.
 
 Apart because an upgraded connection is no longer HTTP. Nothing is unpacked here, so extensions, fragmentation and pings
-stay between client and API; a recorder of messages will have to sit beside this relay, not in it.
+stay between client and API. The tap is told the bytes and not messages: what these are is found out behind the journal,
+where it cannot harm the connection.
 """
 
 from __future__ import annotations
 
+import time
+from functools import partial
 from typing import TYPE_CHECKING
 
-from claudeproxy.model import ResponseStart, State
+from claudeproxy.model import Direction, ResponseStart, State
 from claudeproxy.proxy.relay import send_client
 from claudeproxy.proxy.streams import Ending, PrefixedStream, splice
-from claudeproxy.sansio.headers import ResponseHead, forward_headers, serialize_response
+from claudeproxy.sansio.headers import ResponseHead, serialize_response
+from claudeproxy.sansio.hops import forward_headers
 
 if TYPE_CHECKING:
     import trio
@@ -39,9 +43,15 @@ async def relay_websocket(exchange: Exchange, head: ResponseHead, first: bytes, 
     )
     exchange.answered = True
     await send_client(client, serialize_response(head, forward_headers(head.headers, keep_upgrade=True)))
-    ending = await splice(client, PrefixedStream(upstream.stream, first))
+    ending = await splice(
+        client,
+        PrefixedStream(upstream.stream, first),
+        on_left=partial(exchange.tap.websocket, Direction.SENT),
+        on_right=partial(exchange.tap.websocket, Direction.RECEIVED),
+    )
     match ending:
         case Ending.CLEAN:
+            exchange.delivered = time.monotonic_ns()
             exchange.settle(State.COMPLETE)
         case Ending.LEFT_BROKE:
             exchange.settle(State.ABORTED_BY_CLIENT, "the client reset the WebSocket", "client_closed")

@@ -23,8 +23,12 @@ _CHUNK_LINE = re.compile(rb"([0-9A-Fa-f]{1,16})(?:;" + _TOKEN + rb"(?:=(?:" + _T
 _FIELD_LINE = re.compile(rb"(" + _TOKEN + rb"):[ \t]*((?:[!-~\x80-\xff]+(?:[ \t]+[!-~\x80-\xff]+)*)?)[ \t]*\r\n")
 _NEWLINE = re.compile(rb"\n")
 _MAX_SIZE = 2**63 - 1  # beyond it a 64-bit receiver wraps round
-# RFC 9110, 6.5.1: framing and routing fields do not belong in a trailer; merging one would reframe the message.
-_FORBIDDEN_TRAILERS = frozenset({b"content-length", b"transfer-encoding", b"host"})
+# RFC 9110, 6.5.1: fields that frame, route, authenticate or say how to read the content do not belong in a trailer;
+# whoever merges one into the head reads another message. Nor do those of one connection, which a head loses here.
+_FORBIDDEN_TRAILERS = frozenset(
+    b"content-length transfer-encoding host connection keep-alive proxy-connection te trailer upgrade expect "
+    b"authorization proxy-authorization cookie set-cookie x-api-key content-encoding content-type content-range".split()
+)
 
 
 class _State(IntEnum):
@@ -34,6 +38,15 @@ class _State(IntEnum):
     DATA_LF = auto()
     TRAILER = auto()
     END = auto()
+
+
+class ChunkError(ProtocolError):
+    """A chunked body is malformed. `payload` and `count` are what `feed` would have returned for the bytes before."""
+
+    def __init__(self, reason: str, payload: list[memoryview], count: int) -> None:
+        super().__init__(reason)
+        self.payload = payload
+        self.count = count
 
 
 class ChunkedScanner:
@@ -69,33 +82,36 @@ class ChunkedScanner:
     def feed(self, data: Buffer) -> tuple[list[memoryview], int]:
         """Scan `data`; return its payload as views into it, and how many of its bytes belong to this body.
 
-        The count is less than `len(data)` only when the body ended. Raises ProtocolError (400) on anything that is not
+        The count is less than `len(data)` only when the body ended. Raises ChunkError (400) on anything that is not
         strictly RFC 9112, 7.1; the scanner is then of no further use.
         """
         view = memoryview(data)
         end = len(view)
         payload: list[memoryview] = []
         pos = 0
-        while pos < end:
-            state = self._state
-            if state is _State.SIZE:
-                pos = self._size(data, pos)
-            elif state is _State.DATA:
-                stop = min(pos + self._remaining, end)
-                payload.append(view[pos:stop])
-                self._remaining -= stop - pos
-                pos = stop
-                if not self._remaining:
-                    self._state = _State.DATA_CR
-            elif state is _State.DATA_CR or state is _State.DATA_LF:
-                if view[pos] != (0x0D if state is _State.DATA_CR else 0x0A):
-                    raise ProtocolError("chunk data does not end with CRLF where its size says")
-                pos += 1
-                self._state = _State.DATA_LF if state is _State.DATA_CR else _State.SIZE
-            elif state is _State.TRAILER:
-                pos = self._trailer(data, pos)
-            else:
-                break
+        try:
+            while pos < end:
+                state = self._state
+                if state is _State.SIZE:
+                    pos = self._size(data, pos)
+                elif state is _State.DATA:
+                    stop = min(pos + self._remaining, end)
+                    payload.append(view[pos:stop])
+                    self._remaining -= stop - pos
+                    pos = stop
+                    if not self._remaining:
+                        self._state = _State.DATA_CR
+                elif state is _State.DATA_CR or state is _State.DATA_LF:
+                    if view[pos] != (0x0D if state is _State.DATA_CR else 0x0A):
+                        raise ProtocolError("chunk data does not end with CRLF where its size says")  # noqa: TRY301
+                    pos += 1
+                    self._state = _State.DATA_LF if state is _State.DATA_CR else _State.SIZE
+                elif state is _State.TRAILER:
+                    pos = self._trailer(data, pos)
+                else:
+                    break
+        except ProtocolError as exc:
+            raise ChunkError(str(exc), payload, pos) from None
         return payload, pos
 
     def _size(self, data: Buffer, pos: int) -> int:

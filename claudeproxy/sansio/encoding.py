@@ -2,14 +2,15 @@
 
 Apart from the parsers because decoding is done for the record only: the relay forwards the coded bytes untouched, so
 whatever fails here costs a readable record and never a client's answer. Every coder is asked for output in pieces,
-because 80 bytes of brotli become 50 MB (measured): no decoder is trusted to stop by itself. Nothing here encodes.
+because 80 bytes of brotli become 50 MB (measured): no decoder is trusted to stop by itself. `encode` is for bodies that
+the record has changed (secrets masked): their heads name the coding still.
 """
 
 from __future__ import annotations
 
 import zlib
 from contextlib import suppress
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, cast
 
 import brotli  # type: ignore[import-untyped]  # ships neither stubs nor a marker
 import zstandard
@@ -17,13 +18,16 @@ import zstandard
 from claudeproxy.errors import ProtocolError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
 # Real messages have one coding, two at most; curl refuses more than five as abuse.
 MAX_CODINGS = 4
 
 # Output is taken in pieces of this size, so that an excess is noticed at most one piece late.
 _PIECE = 65_536
+
+# Input of a body that may be corrupt is given in slices of this size, so that little is decoded a second time in small.
+_SLICE = 4096
 
 # zstandard's streaming object has no output limit. A block makes at most 128 KiB and takes at least four bytes, so
 # this much input makes at most 8 MiB at once (measured with runs of one letter).
@@ -49,6 +53,7 @@ class _Zlib:
         self._gzip = gzip
         self._decoder: zlib._Decompress | None = None
         self._head = b""
+        self._over = False  # a deflate stream has ended: it has no second member
 
     @property
     def complete(self) -> bool:
@@ -57,6 +62,8 @@ class _Zlib:
     def feed(self, data: bytes) -> Iterator[bytes]:
         more_inside = False
         while data or more_inside:
+            if self._over:
+                raise ProtocolError("bytes after the end of a deflate stream")
             if self._decoder is None:
                 data = self._begin(data)
                 if self._decoder is None:
@@ -70,8 +77,7 @@ class _Zlib:
             if self._decoder.eof:
                 data = self._decoder.unused_data
                 self._decoder, more_inside = None, False
-                if data and not self._gzip:
-                    raise ProtocolError("bytes after the end of a deflate stream")
+                self._over = not self._gzip
 
     def _begin(self, data: bytes) -> bytes:
         if self._gzip:
@@ -217,8 +223,42 @@ def decode(data: bytes, codings: str | None, *, max_bytes: int) -> bytes:
 
 def decode_prefix(data: bytes, codings: str | None, *, max_bytes: int) -> bytes:
     """As much as can be decoded of a body that may be cut, corrupt or too large; never raises."""
+    slices = [data[start : start + _SLICE] for start in range(0, len(data), _SLICE)]
+    decoded, taken = _decode_slices(slices, codings, max_bytes)
+    if taken < len(slices):
+        # A coder that meets an error forgets what it made in that very call: once more, there byte by byte.
+        single = slices[taken]
+        slices[taken:] = [single[at : at + 1] for at in range(len(single))]
+        decoded, _ = _decode_slices(slices, codings, max_bytes)
+    return decoded
+
+
+def _decode_slices(slices: Sequence[bytes], codings: str | None, max_bytes: int) -> tuple[bytes, int]:
+    """(what came out before the first error, how many slices came before it)."""
     pieces: list[bytes] = []
+    taken = 0
     with suppress(ProtocolError):
-        for piece in Decoder(codings, max_bytes=max_bytes).pieces(data):
-            pieces.append(piece)  # noqa: PERF402 (what came before an error must stay)
-    return b"".join(pieces)
+        decoder = Decoder(codings, max_bytes=max_bytes)
+        for data in slices:
+            for piece in decoder.pieces(data):
+                pieces.append(piece)  # noqa: PERF402 (what came before an error must stay)
+            taken += 1
+    return b"".join(pieces), taken
+
+
+_ENCODERS: dict[str, Callable[[bytes], bytes]] = {
+    "gzip": lambda data: zlib.compress(data, 1, wbits=31),
+    "x-gzip": lambda data: zlib.compress(data, 1, wbits=31),
+    "deflate": lambda data: zlib.compress(data, 1),
+    "br": lambda data: cast("bytes", brotli.compress(data, quality=1)),
+    "zstd": lambda data: zstandard.ZstdCompressor(level=1).compress(data),
+}
+
+
+def encode(data: bytes, codings: str | None) -> bytes:
+    """Put the codings on in the order in which they are named. ProtocolError on an unknown one."""
+    for name in split_codings(codings):
+        if name not in _ENCODERS:
+            raise ProtocolError(f"unknown content coding {name[:40]!r}", status_hint=415)
+        data = _ENCODERS[name](data)
+    return data

@@ -1,8 +1,8 @@
-"""Heads of HTTP/1.1 messages: parsed strictly, framed, stripped of hop-by-hop fields, written again.
+"""Heads of HTTP/1.1 messages: parsed strictly, framed, written again.
 
 Apart from the bodies because only heads are rebuilt: h11 parses them and `raw_items()` keeps order, casing and
 duplicates. Before h11 this refuses what it tolerates and other servers read differently: bare LF, obsolete folding,
-Content-Length beside Transfer-Encoding, repeated lengths. It never touches a value but that of Host, and moves no byte.
+Content-Length beside Transfer-Encoding, repeated lengths. Which fields go on is for `hops`. It moves no byte.
 """
 
 from __future__ import annotations
@@ -22,20 +22,11 @@ if TYPE_CHECKING:
 _MAX_EMPTY_LINES = 4  # before a request line; RFC 9112, 2.2 asks for one at least
 _CONTROLS = bytes(set(range(0x20)) - set(b"\t\r\n")) + b"\x7f"
 _WITHOUT_CONTROLS = bytes(set(range(256)) - set(_CONTROLS))
-_LENGTH = re.compile(rb"[0-9]{1,18}")  # 18 digits are an exabyte and fit 64 bits
+# 18 digits are an exabyte and fit 64 bits; after a zero some read octal.
+_LENGTH = re.compile(rb"0|[1-9][0-9]{0,17}")
+# RFC 3875, 4.1.18: behind CGI and its kin these are the same names as those with a hyphen.
+_DISGUISED = re.compile(rb"\r\n(?:content_length|transfer_encoding):")
 _PROBE = h11.Request(method="GET", target="/", headers=[("Host", "a"), ("Connection", "upgrade"), ("Upgrade", "a")])
-
-# RFC 9110, 7.6.1 and 11.7: fields that concern one connection only.
-_HOP_BY_HOP = frozenset(
-    b"keep-alive proxy-connection proxy-authenticate proxy-authentication-info proxy-authorization te upgrade".split()
-)
-# "Connection: X-Api-Key" must not make us drop the key: fields for the origin stay, whatever Connection names.
-_END_TO_END = frozenset(
-    b"accept accept-encoding authorization cache-control content-encoding content-length content-type cookie date "
-    b"expect host location origin range referer request-id retry-after set-cookie strict-transport-security trailer "
-    b"transfer-encoding user-agent www-authenticate".split()
-)
-_END_TO_END_PREFIXES = (b"anthropic-", b"x-api-", b"x-app", b"x-cl", b"x-stainless-", b"access-control-", b"sec-")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,13 +53,15 @@ class HeadParser:
     """Collects the bytes of a head and parses it once its empty line is there.
 
     One parser reads one connection's heads in turn: what follows a head stays inside for the next call, or is taken out
-    with `leftover`. `max_bytes` bounds a head with its final empty line; a longer one is a ProtocolError with hint 431.
+    with `leftover`. `max_bytes` bounds a head with its final empty line, `max_fields` the lines between; more of either
+    is a ProtocolError with hint 431.
     """
 
-    __slots__ = ("_buffer", "_checked", "_empty_lines", "_max_bytes", "_searched")
+    __slots__ = ("_buffer", "_checked", "_empty_lines", "_max_bytes", "_max_fields", "_searched")
 
-    def __init__(self, *, max_bytes: int = 65536) -> None:
+    def __init__(self, *, max_bytes: int = 65536, max_fields: int = 200) -> None:
         self._max_bytes = max_bytes
+        self._max_fields = max_fields
         self._buffer = bytearray()
         self._searched = 0  # no empty line ends before this offset
         self._checked = 0  # complete lines up to here are known to end in CRLF
@@ -145,6 +138,8 @@ class HeadParser:
             head = bytes(buffer[:end])
             del buffer[:end]
             self._searched = self._checked = self._empty_lines = 0
+            if head.count(b"\n") - 2 > self._max_fields:
+                raise ProtocolError(f"the head has more than {self._max_fields} fields", status_hint=431)
             return head
         if len(buffer) >= limit:
             raise ProtocolError(f"the head is longer than {limit} bytes", status_hint=431)
@@ -176,6 +171,8 @@ def _check(raw: bytes, version: bytes, headers: RawHeaders) -> str:
     if not version.startswith(b"1."):
         raise ProtocolError(f"HTTP/{version.decode('latin-1')} is not spoken here", status_hint=505)
     lower = raw.lower()
+    if _DISGUISED.search(lower):
+        raise ProtocolError("a framing field whose name is written with an underscore")
     lengths = lower.count(b"\r\ncontent-length:")
     if lengths:
         # h11 folds "5, 5" into "5": the comma shows only in the bytes.
@@ -220,6 +217,11 @@ def _framing(headers: RawHeaders) -> tuple[Framing, int] | None:
     return None if length is None else (Framing.LENGTH, int(length))
 
 
+def announces_body(headers: RawHeaders) -> bool:
+    """Whether the fields frame a body, be there one or not: an answer to HEAD, a 204 and a 304 have none."""
+    return _framing(headers) not in (None, (Framing.LENGTH, 0))
+
+
 def serialize_request(method: str, target: str, headers: RawHeaders) -> bytes:
     """The bytes of a request head, HTTP/1.1, fields as given. Raises ProtocolError on a line break inside."""
     return _serialize(f"{method} {target} HTTP/1.1".encode("ascii"), headers)
@@ -236,55 +238,6 @@ def _serialize(start: bytes, headers: RawHeaders) -> bytes:
     if raw.count(b"\n") != len(lines) - 1 or raw.count(b"\r") != len(lines) - 1:
         raise ProtocolError("a head cannot hold a line break inside a field")
     return raw
-
-
-def forward_headers(headers: RawHeaders, *, host: bytes | None = None, keep_upgrade: bool = False) -> RawHeaders:
-    """The fields to send on: hop-by-hop ones and those that Connection names are dropped (RFC 9110, 7.6.1).
-
-    Order, casing and duplicates stay. Connection itself stays, where it stood, only with `upgrade` (if `keep_upgrade`)
-    or `TE` (for `TE: trailers`, since trailers are forwarded). Transfer-Encoding stays because chunks are sent on
-    verbatim. `host` replaces the value of Host, or is put first where there was none.
-    """
-    named = _connection_options(headers)
-    upgrade = keep_upgrade and b"upgrade" in named and get(headers, b"upgrade") is not None
-    te = any(value.strip().lower() == b"trailers" for value in get_all(headers, b"te"))
-    kept = [option for option, wanted in ((b"Upgrade", upgrade), (b"TE", te)) if wanted]
-    result: list[tuple[bytes, bytes]] = []
-    connection: bytes | None = b", ".join(kept) or None
-    for name, value in headers:
-        lower = name.lower()
-        if lower == b"connection":
-            if connection is not None:
-                result.append((name, connection))
-                connection = None
-        elif lower == b"host" and host is not None:
-            result.append((name, host))
-        elif (
-            (lower not in _HOP_BY_HOP and (lower not in named or _is_end_to_end(lower)))
-            or (upgrade and lower == b"upgrade")
-            or (te and lower == b"te" and value.strip().lower() == b"trailers")
-        ):
-            result.append((name, value))
-    if connection is not None:
-        result.append((b"Connection", connection))
-    if host is not None and get(headers, b"host") is None:
-        result.insert(0, (b"Host", host))
-    return tuple(result)
-
-
-def _connection_options(headers: RawHeaders) -> frozenset[bytes]:
-    values = get_all(headers, b"connection")
-    return frozenset(option.strip().lower() for value in values for option in value.split(b","))
-
-
-def _is_end_to_end(lower: bytes) -> bool:
-    return lower in _END_TO_END or lower.startswith(_END_TO_END_PREFIXES)
-
-
-def wants_close(version: str, headers: RawHeaders) -> bool:
-    """Whether the sender means to close after this message (RFC 9112, 9.3)."""
-    options = _connection_options(headers)
-    return b"close" in options or (version == "1.0" and b"keep-alive" not in options)
 
 
 def get(headers: RawHeaders, name: bytes) -> bytes | None:

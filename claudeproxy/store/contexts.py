@@ -1,21 +1,25 @@
 """Pieces of context across many requests, by the page.
 
 Apart from `queries` because the answer is found in two steps. How many pieces each request holds of a source is kept
-(`request_sources.segments`), so the total, and the request with which a page begins, come from small integers; only
-the requests of the page are expanded, and where only their output is asked for, not even those.
+(`request_sources.segments`), so the total, and the requests of a page, come from small integers; only of those the
+chosen pieces are priced, and where only their output is asked for, not even those.
 """
 
 from __future__ import annotations
 
+import json
+from collections import defaultdict
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from itertools import islice
+from typing import TYPE_CHECKING, NamedTuple
 
+from claudeproxy.store.pieces import chosen_pieces
 from claudeproxy.store.queries import attribution_from
-from claudeproxy.store.views import OUTPUTS
+from claudeproxy.store.views import OUTPUTS, SEGMENTS
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Sequence
 
     from claudeproxy.store.session import StorageSession
     from claudeproxy.store.values import ContextAttribution
@@ -26,16 +30,19 @@ SELECT ifnull(sum(s.segments), 0) FROM requests q JOIN request_sources s ON s.re
 WHERE q.rules > 0 AND {request} AND {source}
 """
 COUNTS = """
-SELECT q.id, (SELECT ifnull(sum(s.segments), 0) FROM request_sources s WHERE s.request = q.n AND {source}),
+SELECT q.n, q.id, (SELECT ifnull(sum(s.segments), 0) FROM request_sources s WHERE s.request = q.n AND {source}),
   EXISTS (SELECT 1 FROM request_sources s WHERE s.request = q.n AND NOT s.output AND {source})
 FROM requests q WHERE q.rules > 0 AND {request} ORDER BY q.request_initiated DESC, q.n DESC
 """
-_WANTED = """
-WHERE request_id = :request AND (:type IS NULL OR source_type = :type) AND (:name IS NULL OR source_name = :name)
-ORDER BY node_order, ordinal
+_SOURCES = """
+SELECT id FROM sources WHERE (?1 IS NULL OR type = ?1) AND (?2 IS NULL OR name = ?2)
 """
-_PIECES = f"SELECT * FROM context_attributions {_WANTED}"  # noqa: S608 - nothing here comes from outside
-_OUTPUTS = f"{OUTPUTS} {_WANTED}"
+_OUTPUTS = f"""
+{OUTPUTS} WHERE p.request_id IN (SELECT value FROM json_each(:requests))
+AND p.source IN (SELECT value FROM json_each(:sources)) ORDER BY p.request_id, p.node_order, p.ordinal
+"""  # noqa: S608
+_SEGMENTS = f"{SEGMENTS} ORDER BY p.request_id, p.node_order, p.ordinal"
+_AT_ONCE = 256  # requests: their paths are read together
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,8 +77,12 @@ def query_attributions(storage: StorageSession, filters: ContextFilters) -> Cont
         try:
             total = int(connection.execute(TOTAL.format(**conditions), parameters).fetchone()[0])
             counts = connection.execute(COUNTS.format(**conditions), parameters)
-            limit = total if filters.limit is None else filters.limit
-            return ContextPage(rows=list(_page(connection, counts, filters, limit)), total=total)
+            sources = [row[0] for row in connection.execute(_SOURCES, (filters.source_type, filters.source_name))]
+            parts = _parts(counts, filters.offset, total if filters.limit is None else filters.limit)
+            rows: list[ContextAttribution] = []
+            while some := list(islice(parts, _AT_ONCE)):
+                rows += map(attribution_from, _rows(connection, some, sources))
+            return ContextPage(rows=rows, total=total)
         finally:
             connection.execute("ROLLBACK")
 
@@ -91,20 +102,42 @@ def _conditions(filters: ContextFilters) -> tuple[dict[str, str], dict[str, obje
     return {about: " AND ".join(conditions) for about, conditions in where.items()}, parameters
 
 
-def _page(
-    connection: sqlite3.Connection, counts: Iterable[tuple[str, int, int]], filters: ContextFilters, limit: int
-) -> Iterator[ContextAttribution]:
-    skip = filters.offset
-    if limit <= 0:
-        return
-    for request, count, in_prompt in counts:
-        if skip >= count:
-            skip -= count
-            continue
-        wanted = {"request": request, "type": filters.source_type, "name": filters.source_name}
-        for row in connection.execute(_PIECES if in_prompt else _OUTPUTS, wanted).fetchall()[skip : skip + limit]:
-            yield attribution_from(row)
-            limit -= 1
+class _Part(NamedTuple):
+    """What a page holds of one request's matching pieces: those from `begin` to before `end`."""
+
+    number: int
+    request_id: str
+    in_prompt: bool  # some of the matching pieces are
+    begin: int
+    end: int
+
+
+def _parts(counts: Iterable[tuple[int, str, int, int]], skip: int, limit: int) -> Iterator[_Part]:
+    for number, request_id, count, in_prompt in counts:
         if limit <= 0:
             return
-        skip = 0
+        if skip < count:
+            taken = min(limit, count - skip)
+            yield _Part(number, request_id, bool(in_prompt), skip, skip + taken)
+            limit -= taken
+        skip = max(0, skip - count)
+
+
+def _rows(connection: sqlite3.Connection, parts: Sequence[_Part], sources: Collection[int]) -> Iterator[sqlite3.Row]:
+    """Yield the rows of some requests: of each the prompt's pieces first, then what was billed beside it."""
+    pieces = chosen_pieces(connection, [part.number for part in parts if part.in_prompt], set(sources))
+    named = {"requests": json.dumps([part.request_id for part in parts]), "sources": json.dumps(list(sources))}
+    beside = _by_request(connection.execute(_OUTPUTS, named))
+    taken = [(*piece, p.number) for p in parts for piece in pieces.get(p.number, ())[p.begin : p.end]]
+    inside = _by_request(connection.execute(_SEGMENTS, {"pieces": json.dumps(taken)}))
+    for part in parts:
+        before = len(pieces.get(part.number, ()))
+        yield from inside[part.request_id]
+        yield from beside[part.request_id][max(0, part.begin - before) : max(0, part.end - before)]
+
+
+def _by_request(rows: Iterable[sqlite3.Row]) -> dict[str, list[sqlite3.Row]]:
+    found: dict[str, list[sqlite3.Row]] = defaultdict(list)
+    for row in rows:
+        found[row["request_id"]].append(row)
+    return found

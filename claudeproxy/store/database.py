@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import os
 import sqlite3
-import stat
 import time
 from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-from claudeproxy.errors import DatabaseVersionError, StorageError
+from claudeproxy.errors import DatabaseVersionError, StorageError, UnstorableError
+from claudeproxy.private import open_private
 from claudeproxy.store.functions import register_functions
 from claudeproxy.store.migrations import MIGRATIONS, apply_migrations
 
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 BUSY_TIMEOUT = 5.0  # seconds; the recorder retries anyway, a person at the command line should not have to
+_LOOK_AGAIN = 0.001  # seconds after which somebody who waits for the write lock tries again
 _WAL_LIMIT = 16 * 1024 * 1024  # bytes to which the write-ahead log is cut back after a checkpoint
 
 
@@ -47,10 +48,11 @@ def open_database(path: Path, *, read_only: bool, busy_timeout: float = BUSY_TIM
 def transaction(connection: sqlite3.Connection) -> Iterator[None]:
     """Hold the write lock from the start; commit at the end, roll back on any exception.
 
-    :raises StorageError: for every error of SQLite other than a broken constraint, which is ours to handle.
+    :raises UnstorableError: what was written is at fault (other than a broken constraint, which is ours to handle).
+    :raises StorageError: for every other error of SQLite.
     """
     try:
-        connection.execute("BEGIN IMMEDIATE")
+        _begin(connection)
         try:
             yield
             connection.execute("COMMIT")
@@ -60,8 +62,33 @@ def transaction(connection: sqlite3.Connection) -> Iterator[None]:
             raise
     except sqlite3.IntegrityError:
         raise
+    except (sqlite3.DataError, sqlite3.InterfaceError, sqlite3.ProgrammingError) as error:
+        raise UnstorableError(f"the database does not take it: {error}") from error
     except sqlite3.Error as error:
         raise StorageError(f"the database cannot be written: {error}") from error
+
+
+def _begin(connection: sqlite3.Connection) -> None:
+    """Wait for the write lock, as long as the connection's busy timeout says.
+
+    SQLite's own waiting looks again after ever longer pauses, of 100 ms in the end: beside somebody who writes much it
+    would miss one free moment after another.
+    """
+    timeout = connection.execute("PRAGMA busy_timeout").fetchone()[0]
+    deadline = time.monotonic() + timeout / 1000
+    connection.execute("PRAGMA busy_timeout = 0")
+    try:
+        while True:
+            try:
+                connection.execute("BEGIN IMMEDIATE")
+            except sqlite3.OperationalError as error:
+                if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() >= deadline:
+                    raise
+                time.sleep(_LOOK_AGAIN)
+            else:
+                return
+    finally:
+        connection.execute(f"PRAGMA busy_timeout = {timeout}")
 
 
 def file_identity(path: Path) -> tuple[int, int] | None:
@@ -145,12 +172,7 @@ def _open_writer(path: Path, busy_timeout: float) -> sqlite3.Connection:
 def _make_private(path: Path) -> None:
     """Create the file for its owner alone, before SQLite does: -wal and -shm take their mode from it."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
-    try:
-        if stat.S_IMODE(os.fstat(descriptor).st_mode) & 0o077 and hasattr(os, "fchmod"):
-            os.fchmod(descriptor, 0o600)
-    finally:
-        os.close(descriptor)
+    os.close(open_private(path, os.O_RDWR | os.O_CREAT))
 
 
 def _enter_wal(connection: sqlite3.Connection, busy_timeout: float) -> None:

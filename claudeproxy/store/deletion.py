@@ -11,7 +11,6 @@ What refers to a row is read from the schema, so a table that is added later is 
 from __future__ import annotations
 
 import json
-import time
 from typing import TYPE_CHECKING
 
 from claudeproxy.store.aggregates import SourceAggregates
@@ -21,6 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
     from claudeproxy.store.search import SearchIndex
+
+_MOST_TEXT = 500_000  # characters whose words leave the search index in one step: some milliseconds
 
 _OF_REQUESTS = "request IN (SELECT value FROM json_each(?))"
 
@@ -68,22 +69,22 @@ class Deleter:
         self._search.take_out()
         self._others_must_forget()
 
-    def collect(self, until: float) -> bool:
-        """Collect abandoned nodes until `until` (`time.monotonic`); tell whether there are more."""
-        more = self._collect(until)
+    def collect(self, enough: Callable[[], bool]) -> bool:
+        """Collect abandoned nodes until it is `enough`, one at least; tell whether there are more."""
+        more = self._collect(lambda: self._search.going >= _MOST_TEXT or enough())
         self._search.take_out()
         return more
 
-    def _collect(self, until: float) -> bool:
+    def _collect(self, enough: Callable[[], bool]) -> bool:
         while True:
             rows = self._connection.execute("SELECT node FROM abandoned_nodes ORDER BY node DESC LIMIT 16").fetchall()
             if not rows:
                 return False
             for row in rows:
                 self._connection.execute("DELETE FROM abandoned_nodes WHERE node = ?", (row[0],))
-                if left := self._climb(row[0], until):
+                if left := self._climb(row[0], enough):
                     self._connection.execute("INSERT OR IGNORE INTO abandoned_nodes VALUES (?)", (left,))
-                if time.monotonic() >= until:
+                if enough():
                     self._others_must_forget()
                     return True
 
@@ -98,7 +99,7 @@ class Deleter:
 
     # --- what nothing refers to -----------------------------------------------------------------------------
 
-    def _climb(self, node: int, until: float) -> int:
+    def _climb(self, node: int, enough: Callable[[], bool]) -> int:
         """Delete a node, and those above it, that nothing needs; return where it had to stop for time, or 0."""
         while node:
             row = self._connection.execute(
@@ -111,7 +112,7 @@ class Deleter:
                 self._delete_unused("explanations", row["explanation"])
             self._collect_blocks({row["block"], row["gap"]})
             node = int(row["parent"])
-            if time.monotonic() >= until:
+            if enough():
                 return node
         return 0
 

@@ -20,6 +20,7 @@ from claudeproxy.store.lineage import Lineage
 from claudeproxy.store.places import MASKED
 from claudeproxy.store.text import clean
 from claudeproxy.store.totals import Counted, RequestTotals, text_hash
+from claudeproxy.store.unfinished import Part, clear
 from claudeproxy.store.witnesses import Witnesses
 
 if TYPE_CHECKING:
@@ -96,6 +97,9 @@ class Explanations:
             self._totals.sum(row["n"])
             self._totals.settle(row["n"])
         self._derive(row["n"], path)
+        clear(
+            self._connection, row["n"], (Part.ATTRIBUTION,) if account is None else (Part.ATTRIBUTION, Part.ACCOUNTING)
+        )
         return self._outdate()
 
     def settle(self, request_id: str, account: Account | None = None, *, version: str) -> None:

@@ -7,10 +7,12 @@ that cannot be indexed leaves its capture as it is, is told once, and is not tri
 from __future__ import annotations
 
 import sqlite3
+from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from contextlib import AbstractContextManager
 
     from claudeproxy.store.storage import CaptureStorage
 
@@ -20,12 +22,21 @@ BATCH = 8  # requests indexed between two looks at the journal; some millisecond
 class Indexer:
     """Indexes over a writable storage. `on_error` gets the request's id and what was wrong; nothing is raised.
 
+    Each request within ``around(request_id)``.
+
     `blocked`: the database could not be written (a full disk, a lock), and nothing is caught up with until the flag is
     taken down.
     """
 
-    def __init__(self, storage: CaptureStorage, on_error: Callable[[str, Exception], None]) -> None:
+    def __init__(
+        self,
+        storage: CaptureStorage,
+        on_error: Callable[[str, Exception], None],
+        *,
+        around: Callable[[str], AbstractContextManager[object]] = lambda _: nullcontext(),
+    ) -> None:
         self._storage = storage
+        self._around = around
         self._on_error = on_error
         self._failed: set[str] = set()
         self.blocked = False
@@ -34,7 +45,8 @@ class Indexer:
     def index(self, request_id: str, message: object = None) -> None:
         """Index one ended request; `message` is its answer, read from the response when it is None."""
         try:
-            self._storage.index_texts(request_id, message)
+            with self._around(request_id):
+                self._storage.index_texts(request_id, message)
         except Exception as error:  # noqa: BLE001 - a hostile body must not end the recorder
             if isinstance(error.__cause__, sqlite3.OperationalError):
                 self.blocked = self._behind = True

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Mapping, Sequence
 
-    from claudeproxy.model import RecordedExchange
+    from claudeproxy.model import Answer
     from claudeproxy.store.skeleton import PathStep
     from claudeproxy.store.tree import BlockTree
 
@@ -154,10 +154,10 @@ class Lineage:
 # --- calls that start agents ---------------------------------------------------------------------------------------
 
 
-def save_agent_calls(connection: sqlite3.Connection, number: int, exchange: RecordedExchange) -> None:
+def save_agent_calls(connection: sqlite3.Connection, number: int, answer: Answer) -> None:
     """Keep what the answer to a request calls agents with: their own requests are known by it."""
     connection.execute("DELETE FROM agent_calls WHERE request = ?", (number,))
-    message = exchange.response.answer.message if exchange.response is not None else None
+    message = answer.message
     content = message.get("content") if message is not None else None
     for block in content if isinstance(content, list) else ():
         if not isinstance(block, dict) or block.get("type") != "tool_use":

@@ -25,6 +25,9 @@ from claudeproxy.store.schema import (
     quota,
     retention,
     search,
+    secrets,
+    unfinished,
+    websocket,
     witnesses,
 )
 from claudeproxy.store.views import VIEWS
@@ -56,6 +59,9 @@ MIGRATIONS = (
     Migration(name="m0016_witnesses", statements=witnesses.STATEMENTS),
     Migration(name="m0020_accounting", statements=(*accounting.STATEMENTS, *VIEWS), then=fill_aggregates),
     Migration(name="m0025_quota", statements=quota.STATEMENTS, then=fill_quota),
+    Migration(name="m0026_websocket", statements=websocket.STATEMENTS),
+    Migration(name="m0027_secrets", statements=secrets.STATEMENTS),
+    Migration(name="m0028_unfinished", statements=unfinished.STATEMENTS),
 )
 
 

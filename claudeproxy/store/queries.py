@@ -10,7 +10,7 @@ import json
 from typing import TYPE_CHECKING
 
 from claudeproxy.errors import NotFoundError
-from claudeproxy.model import Accuracy, BodyKept, EntryMode, Identity, Instants, Source, SourceType, State
+from claudeproxy.model import NO_BILL, Accuracy, BodyKept, EntryMode, Identity, Instants, Source, SourceType, State
 from claudeproxy.store.headers import parse_pairs
 from claudeproxy.store.numbers import ACCURACIES
 from claudeproxy.store.usage import usage_from
@@ -37,9 +37,11 @@ WHERE q.id = ? AND NOT s.output ORDER BY s.tokens DESC, o.label
 """
 OUTPUTS = SOURCES.replace("NOT s.output", "s.output")
 UNDERIVED = """
-SELECT id FROM requests WHERE rules IS NULL
-UNION ALL SELECT id FROM requests WHERE rules > 0 AND rules < :rules
-UNION ALL SELECT id FROM requests WHERE rules > max(:rules, 0)
+SELECT id FROM (
+  SELECT id, n FROM requests WHERE rules IS NULL
+  UNION ALL SELECT id, n FROM requests WHERE rules > 0 AND rules < :rules
+  UNION ALL SELECT id, n FROM requests WHERE rules > max(:rules, 0))
+WHERE NOT EXISTS (SELECT 1 FROM unfinished u WHERE u.request = n AND u.part = 'attribution' AND u.version = :tried)
 LIMIT :limit
 """
 REQUEST_IDS = (("requests", "id"), ("requests", "correlation_id"))  # what names a request, for `find`
@@ -51,6 +53,13 @@ def _accuracy(row: sqlite3.Row) -> Accuracy | None:
     if row["accuracy"] is None:
         return None if row["total_tokens"] is None else Accuracy.ESTIMATED
     return Accuracy(row["accuracy"])
+
+
+def _cost_note(row: sqlite3.Row) -> str | None:
+    """Why there is no cost; of a prompt that could not be cut, and so has no account, the bill's absence as well."""
+    unpriced = row["cost"] is None and row["cost_note"] is None and row["accuracy"] is None
+    ended = row["state"] != State.IN_FLIGHT and row["total_tokens"] is not None
+    return NO_BILL if unpriced and ended and row["response_tokens"] is None else row["cost_note"]
 
 
 def find(connection: sqlite3.Connection, wanted: str, columns: Sequence[tuple[str, str]], what: str) -> int:
@@ -142,7 +151,7 @@ def request_from(row: sqlite3.Row, bodies: Bodies) -> CapturedRequest:
         accuracy=_accuracy(row),
         expected_error=row["expected_error"],
         cost=row["cost"],
-        cost_note=row["cost_note"],
+        cost_note=_cost_note(row),
         subscription=bool(row["subscription"]),
         error=row["error"],
         error_kind=row["error_kind"],

@@ -21,7 +21,7 @@ from claudeproxy.store.deletion import Deleter, references
 from claudeproxy.store.listing import list_query
 from claudeproxy.store.queries import REQUEST_IDS, find
 from claudeproxy.store.search import SearchIndex
-from claudeproxy.store.steps import STEP, Steps
+from claudeproxy.store.steps import Steps
 from claudeproxy.store.tree import BlockTree
 from claudeproxy.store.values import RequestFilters, RetentionReport
 
@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from claudeproxy.store.storage import CaptureStorage
 
 _MOST_AT_ONCE = 64  # requests in one step; some take a millisecond each
+_COLLECTED = 0.6  # of a step, when it stops collecting: then the index takes its words out
+_MERGE_AFTER = 4  # steps, each of which adds a piece to the search index; at 16 the next commit would merge them
 _AT_ONCE_READ = 500  # requests whose headers are looked through in one query
 
 _NEWEST = 1 << 62  # no request has this number
@@ -62,6 +64,7 @@ class Retention:
         self._began = time.monotonic()
         self._before = self._steps.file_bytes()
         self._at_once = _MOST_AT_ONCE // 8
+        self._unmerged = 0  # steps since the search index was merged
         self._counts = {"requests": 0, "responses": 0, "feedback": 0, "nodes": 0, "blocks": 0}
 
     def expire(
@@ -157,10 +160,12 @@ class Retention:
             with self._steps.step() as connection:
                 self._count(connection, batch)
                 self._deleter(connection).delete(batch)
+            used = self._steps.used
+            self._merge_some()
             # As many in the next step as should take its time.
-            if self._steps.last > STEP:
+            if used > 1:
                 self._at_once = max(1, self._at_once // 2)
-            elif self._steps.last < STEP / 2:
+            elif used < 0.5:
                 self._at_once = min(_MOST_AT_ONCE, self._at_once * 2)
         if numbers:
             self._collect()
@@ -171,9 +176,18 @@ class Retention:
         while more:
             with self._steps.step() as connection:
                 deleter = self._deleter(connection)
-                more = deleter.collect(time.monotonic() + STEP / 2)  # the index writes its words at the commit
+                more = deleter.collect(lambda: self._steps.share() >= _COLLECTED)
                 self._counts["nodes"] += deleter.nodes
                 self._counts["blocks"] += deleter.blocks
+            self._merge_some()
+
+    def _merge_some(self) -> None:
+        """Now and then merge what the steps have written to the index: else somebody's commit would, all at once."""
+        self._unmerged += 1
+        if self._unmerged >= _MERGE_AFTER:
+            self._unmerged = 0
+            with self._steps.step() as connection:
+                self._search(connection).merge()
 
     def _merge(self) -> None:
         """Merge the search index into one piece: deleted words stay in it until then."""
@@ -194,8 +208,8 @@ class Retention:
         at = 0
         while at < len(homeless):
             with self._steps.step() as connection:
-                search, until = self._search(connection), time.monotonic() + STEP
-                while at < len(homeless) and time.monotonic() < until:
+                search = self._search(connection)
+                while at < len(homeless) and self._steps.share() < 1:
                     search.introduce_again(homeless[at])
                     at += 1
 

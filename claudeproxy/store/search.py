@@ -21,7 +21,9 @@ if TYPE_CHECKING:
     from claudeproxy.store.tree import BlockTree
 
 _TOOLS = 0  # places.SECTIONS
-_MERGE_PAGES = 64  # of the index in one step: a few milliseconds
+_MERGE_PAGES = 16  # of the index in one step: a few milliseconds; 64 were 20 to 50 where the index is large
+_MERGING = {"automerge": 4, "crisismerge": 16}  # when FTS5 merges unasked: pieces of a size; as it has it by itself
+_MOST_PIECES = 1999  # that FTS5 can have, less one
 
 _MATCHED = "SELECT rowid FROM search_words WHERE search_words MATCH :q"
 
@@ -44,7 +46,9 @@ c.n IN (
 """  # noqa: S608
 UNSEARCHED = """
 SELECT id FROM requests q WHERE state <> 'in_flight'
-AND NOT EXISTS (SELECT 1 FROM searched s WHERE s.request = q.n AND s.version = ?) ORDER BY n LIMIT ?
+AND NOT EXISTS (SELECT 1 FROM searched s WHERE s.request = q.n AND s.version = ?)
+AND NOT EXISTS (SELECT 1 FROM unfinished u WHERE u.request = q.n AND u.part = 'search' AND u.version = ?)
+ORDER BY n LIMIT ?
 """
 
 
@@ -56,6 +60,7 @@ class SearchIndex:
         self._tree = tree
         self._current = False
         self._gone: list[tuple[int, str]] = []  # documents whose words are still in the index
+        self.going = 0  # characters of them
 
     def add(self, number: int, message: object) -> None:
         """Index what request `number` brought, and its answer. Doing it again changes nothing."""
@@ -107,11 +112,21 @@ class SearchIndex:
         """Take the words of forgotten documents out of the index; to be called before the transaction ends.
 
         All at once and in order: FTS5 writes out what it has gathered whenever a document comes before the last one.
+        It would also merge what it has written, as much as it likes: whoever deletes much calls `merge`, in steps.
         """
+        if not self._gone:
+            return
+        self._set("automerge", 0)
+        self._set("crisismerge", _MOST_PIECES)
         self._connection.executemany(
             "INSERT INTO search_words (search_words, rowid, text) VALUES ('delete', ?, ?)", sorted(self._gone)
         )
         self._gone.clear()
+        self.going = 0
+        self._connection.execute("SAVEPOINT taken_out")  # FTS5 writes at a savepoint what it would write at the commit
+        self._connection.execute("RELEASE taken_out")
+        for option, usual in _MERGING.items():
+            self._set(option, usual)
 
     def introduce_again(self, node: int) -> None:
         """Find the earliest request through a node whose first one is gone. Children come before their parents."""
@@ -124,7 +139,7 @@ class SearchIndex:
             (node,),
         )
 
-    def merge(self, *, everything: bool) -> bool:
+    def merge(self, *, everything: bool = False) -> bool:
         """Do one step of merging the index, so that deleted words leave it; tell whether more is to be done.
 
         :param everything: begin to merge all of it into one piece; then go on with false.
@@ -133,6 +148,10 @@ class SearchIndex:
         pages = -_MERGE_PAGES if everything else _MERGE_PAGES
         self._connection.execute("INSERT INTO search_words (search_words, rank) VALUES ('merge', ?)", (pages,))
         return self._connection.total_changes - before >= 2  # as SQLite's documentation says (FTS5, "merge")
+
+    def _set(self, name: str, value: int) -> None:
+        """Set an option of FTS5, which is kept in the database: to be set back in the same transaction."""
+        self._connection.execute("INSERT INTO search_words (search_words, rank) VALUES (?, ?)", (name, value))
 
     # --- documents ------------------------------------------------------------------------------------------
 
@@ -175,6 +194,7 @@ class SearchIndex:
         for text in texts():
             if _text_hash(text) == row["text_hash"]:
                 self._gone.append((document, text))
+                self.going += len(text)
                 break
         self._connection.execute("DELETE FROM search_documents WHERE id = ?", (document,))
 

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from claudeproxy.errors import StorageError
+from claudeproxy.errors import StorageError, UnstorableError
 from claudeproxy.store.database import BUSY_TIMEOUT, file_identity, open_database, transaction
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ class StorageSession:
             self._forget()
             if isinstance(error, sqlite3.IntegrityError):
                 # Something that we remembered is gone after all: with the memory gone it will work.
-                raise StorageError(f"the database changed meanwhile ({error}); the call may be repeated") from error
+                raise UnstorableError(f"the database changed meanwhile ({error}); the call may be repeated") from error
             raise
 
     @contextmanager

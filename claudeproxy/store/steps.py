@@ -1,8 +1,11 @@
 """Long work in short transactions, and the space that it leaves.
 
 Apart from `retention`, which says what is done, because this says how long anybody may be kept waiting for it: a step
-is one transaction of some milliseconds, and after each comes a pause as long, in which whoever waits for the lock gets
-it (SQLite's waiters sleep between attempts, so a writer that never pauses starves them). Readers never wait.
+is one transaction of some milliseconds, and after each comes a pause, in which whoever waits for the lock gets it
+(waiters sleep between attempts, so a writer that never pauses starves them). Readers never wait.
+
+What a step may take is counted in processor time as well. On a machine where four programs want each processor ten
+milliseconds of the clock are two of work, most of them spent on what every step costs, however little it does.
 """
 
 from __future__ import annotations
@@ -19,8 +22,9 @@ if TYPE_CHECKING:
 
     from claudeproxy.store.session import StorageSession
 
-STEP = 0.01  # seconds that a step aims at, a tenth of what capture may be kept waiting: others use the processor too
-_SHORTEST_PAUSE = 0.002
+_STEP = 0.008  # seconds of the processor that a step aims at; capture may be kept waiting twelve times as long
+_LONGEST = 0.02  # seconds of the clock, where others use the processor too
+_SHORTEST_PAUSE = 0.003
 _CHECKPOINT_WAIT = 20  # ms: while a checkpoint waits for readers, nobody can write
 _CHECKPOINTS = 10  # attempts; a reader's query may take some tenths of a second
 
@@ -31,8 +35,10 @@ class Steps:
     def __init__(self, storage: StorageSession, pause: Callable[[float], None]) -> None:
         self._storage = storage
         self._pause = pause
+        self._began = (0.0, 0.0)
         self.last = 0.0
         self.longest = 0.0
+        self.used = 0.0  # by the last step: its `share` at its end
 
     @contextmanager
     def step(self) -> Iterator[sqlite3.Connection]:
@@ -41,19 +47,24 @@ class Steps:
         :raises StorageError: it was undone.
         """
         with self._storage.writing() as connection:
-            began = time.monotonic()
+            self._began = (time.monotonic(), time.thread_time())
             yield connection
-        self.last = time.monotonic() - began
+        self.last = time.monotonic() - self._began[0]
         self.longest = max(self.longest, self.last)
-        self._pause(max(_SHORTEST_PAUSE, self.last))
+        self.used = self.share()
+        self._pause(max(_SHORTEST_PAUSE, self.last / 2))
+
+    def share(self) -> float:
+        """How much of its time the step under way has had: 1.0 when it is to end."""
+        clock, processor = self._began
+        return max((time.monotonic() - clock) / _LONGEST, (time.thread_time() - processor) / _STEP)
 
     def give_back(self) -> None:
         """Shrink the file by its free pages, then the write-ahead log to nothing if no reader holds on to it."""
         while self._pragma("freelist_count"):
             with self.step() as connection:
-                until = time.monotonic() + STEP
                 # One page at a time: the statement must be stepped once for each, and `sqlite3` steps it once.
-                while time.monotonic() < until and connection.execute("PRAGMA freelist_count").fetchone()[0]:
+                while self.share() < 1 and connection.execute("PRAGMA freelist_count").fetchone()[0]:
                     connection.execute("PRAGMA incremental_vacuum(1)").fetchall()
         with self._storage.reading() as connection:
             timeout = connection.execute("PRAGMA busy_timeout").fetchone()[0]

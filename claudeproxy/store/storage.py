@@ -15,23 +15,22 @@ from claudeproxy.errors import NotFoundError, ProtocolError, StorageError
 from claudeproxy.store import census, listing, queries
 from claudeproxy.store.codec import Codec
 from claudeproxy.store.database import file_size
+from claudeproxy.store.derived import DerivedStorage
 from claudeproxy.store.explained import Explanations
 from claudeproxy.store.functions import derived_id
 from claudeproxy.store.headers import raw_headers
-from claudeproxy.store.lineage import find_agent_call
-from claudeproxy.store.search import UNSEARCHED, SearchIndex
-from claudeproxy.store.session import StorageSession
+from claudeproxy.store.search import SearchIndex
 from claudeproxy.store.threads import ThreadReader
+from claudeproxy.store.unfinished import Part, clear
 from claudeproxy.store.values import RequestPage, StorageSummary, parse_json
 from claudeproxy.store.verify import Verifier
-from claudeproxy.store.witnesses import whole_texts
-from claudeproxy.store.wording import VERSION
+from claudeproxy.store.websockets import MessageStorage
 from claudeproxy.store.writer import ExchangeWriter
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
-    from claudeproxy.model import Account, AgentCall, RecordedExchange, RequestAttribution, WholeText
+    from claudeproxy.model import RecordedExchange
     from claudeproxy.store.threads import ThreadHistory
     from claudeproxy.store.values import (
         CapturedRequest,
@@ -47,7 +46,7 @@ MAX_DECODED = 256 * 1024 * 1024  # bytes that a stored response may expand to wh
 _RESPONSE_IDS = (("responses", "id"), *queries.REQUEST_IDS)
 
 
-class CaptureStorage(StorageSession):
+class CaptureStorage(DerivedStorage, MessageStorage):
     """Captured requests and responses in one SQLite file.
 
     Parameters and errors of opening it: `StorageSession`.
@@ -58,16 +57,26 @@ class CaptureStorage(StorageSession):
 
     # --- recording ------------------------------------------------------------------------------------------
 
-    def record(self, exchanges: Sequence[RecordedExchange], cursors: Mapping[str, tuple[int, int]]) -> list[str]:
+    def record(
+        self,
+        exchanges: Sequence[RecordedExchange],
+        cursors: Mapping[str, tuple[int, int]],
+        *,
+        before: Callable[[RecordedExchange], object] = lambda _: None,
+    ) -> list[str]:
         """Store exchanges and how far the journals are read, in one transaction; return the request ids.
 
         An exchange that is known by its `correlation_id` is updated while it is in flight and left alone once it has
-        ended, so recording the same journal twice changes nothing.
+        ended, so recording the same journal twice changes nothing. `before` is called before each is written.
 
         :raises StorageError: nothing of it was stored; the same call may be made again.
+        :raises UnstorableError: likewise, and one of the exchanges is at fault; as with any other exception.
         """
+        ids = []
         with self.writing():
-            ids = [self._writer.write(exchange) for exchange in exchanges]
+            for exchange in exchanges:
+                before(exchange)
+                ids.append(self._writer.write(exchange))
             self._connection.executemany(
                 "INSERT OR REPLACE INTO cursors VALUES (?, ?, ?)",
                 [(owner, segment, position) for owner, (segment, position) in cursors.items()],
@@ -78,6 +87,14 @@ class CaptureStorage(StorageSession):
         """Return for each journal (by its owner) the segment and offset up to which it is recorded."""
         rows = self._all("SELECT owner, segment, position FROM cursors")
         return {row["owner"]: (row["segment"], row["position"]) for row in rows}
+
+    def forget_cursor(self, owner: str) -> None:
+        """Forget how far a journal is recorded that does not exist any more. Names of owners are never used twice.
+
+        :raises StorageError: the database cannot be written.
+        """
+        with self.writing() as connection:
+            connection.execute("DELETE FROM cursors WHERE owner = ?", (owner,))
 
     def capture_request(self, exchange: RecordedExchange) -> str:
         """Store one exchange as far as it is known; return the id of its request."""
@@ -166,48 +183,6 @@ class CaptureStorage(StorageSession):
 
     # --- where the context came from ------------------------------------------------------------------------
 
-    def underived(self, rules_version: str, limit: int) -> list[str]:
-        """Return ids of ended requests with a body that were not explained by this version of the rules."""
-        row = self._all("SELECT id FROM rules WHERE version = ?", (rules_version,))
-        parameters = {"rules": row[0]["id"] if row else -1, "limit": limit}
-        return [row["id"] for row in self._all(queries.UNDERIVED, parameters)]
-
-    def is_attributed(self, request_id: str) -> bool:
-        """Tell whether a request was explained, by whatever version of the rules."""
-        return bool(self._all("SELECT 1 FROM requests WHERE id = ? AND rules > 0", (request_id,)))
-
-    def save_attribution(
-        self,
-        request_id: str,
-        result: RequestAttribution,
-        token_counts: Sequence[int],
-        *,
-        rules_version: str,
-        complete: bool = True,
-        account: Account | None = None,
-    ) -> bool:
-        """Store where a request's context came from. `token_counts` sizes ``result.segments()`` one by one.
-
-        A node that these rules have explained in another request keeps its segments. `complete` is false where the
-        request continues a thread that was not seen from its beginning. `account` says what everything cost; without
-        one the numbers that the request was settled with hold, or else the sizes are estimates. Returns whether others
-        can be explained better now, by what stood alone in this one: they are among the `underived` again.
-
-        :raises NotFoundError: no such request.
-        :raises StorageError: the counts do not match, or the database cannot be written.
-        """
-        with self.writing():
-            save = self._explanations.save
-            return save(request_id, result, token_counts, version=rules_version, complete=complete, account=account)
-
-    def settle(self, request_id: str, account: Account | None = None, *, rules_version: str) -> None:
-        """Derive again what the end of an explained request may have changed: its place among others, its numbers.
-
-        :raises NotFoundError: no such request.
-        """
-        with self.writing():
-            self._explanations.settle(request_id, account, version=rules_version)
-
     def thread_history(self, message_id: str) -> ThreadHistory | None:
         """Return what a request stands on that continues this message; None when the message was never seen.
 
@@ -215,16 +190,6 @@ class CaptureStorage(StorageSession):
         """
         with self.reading():
             return self._threads.history(message_id, self.response_json)
-
-    def agent_call(self, session_id: str, prompt: str, *, before: int) -> AgentCall | None:
-        """Return the latest call in a session, by a request before an instant, that gave an agent this prompt."""
-        with self.reading():
-            return find_agent_call(self._connection, session_id, prompt, before)
-
-    def whole_texts(self, owner: str) -> list[WholeText]:
-        """Return what is known of an owner's texts from where they stood alone (`claudeproxy.model.WholeText`)."""
-        with self.reading():
-            return whole_texts(self._connection, owner)
 
     def attributions(self, request_id: str) -> list[ContextAttribution]:
         """Return every piece of a request's context with its source, in prompt order.
@@ -255,10 +220,7 @@ class CaptureStorage(StorageSession):
             message = self.response_json(request_id)
         with self.writing():
             self._search.add(row[0][0], message)
-
-    def unindexed(self, limit: int) -> list[str]:
-        """Return ids of ended requests that are not in the index, or by an older reading of their texts."""
-        return [row["id"] for row in self._all(UNSEARCHED, (VERSION, limit))]
+            clear(self._connection, row[0][0], (Part.SEARCH,))
 
     # --- health ---------------------------------------------------------------------------------------------
 
@@ -281,6 +243,7 @@ class CaptureStorage(StorageSession):
     def _opened(self) -> None:
         self._codec = Codec()
         self._writer = ExchangeWriter(self._connection, self._codec)
+        self._writer.guard.on_failure = self._on_unfinished
         self._search = SearchIndex(self._connection, self._writer.tree)
         self._explanations = Explanations(self._connection, self._writer.tree)
         self._threads = ThreadReader(self._connection, self._writer.tree)

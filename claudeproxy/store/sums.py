@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from claudeproxy.store.numbers import Priced
     from claudeproxy.store.skeleton import PathStep
 
-MAX_REMEMBERED = 65_536  # explanations, and divisions of a block: some 20 MB together
+MAX_REMEMBERED = 16_384  # explanations, and divisions of a block: some 10 MB together
 
 _SEGMENTS = """
 SELECT s.explanation, l.source, s.tokens FROM segments s JOIN segment_labels l ON l.id = s.label

@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 K = TypeVar("K")
 V = TypeVar("V")
 
-MAX_REMEMBERED = 65_536  # entries in each memory: about 10 MB, some hundred conversations of a thousand blocks
+MAX_REMEMBERED = 16_384  # entries in each memory, 12 MB in all: some thirty conversations of five hundred blocks
+_MAX_GAP = 64  # bytes; ordinary ones are a comma and some brackets, a hostile one could be a megabyte of blanks
 WORTH_SHARING = 16  # bytes of a literal; naming a block costs about 8
 
 
@@ -221,7 +222,8 @@ class BlockTree:
     def _gap(self, block: int) -> bytes:
         if (gap := self._gaps.get(block)) is None:
             gap = self.read_block(block)
-            _remember(self._gaps, block, gap)
+            if len(gap) <= _MAX_GAP:
+                _remember(self._gaps, block, gap)
         return gap
 
     def _place(self, piece: Piece) -> int:

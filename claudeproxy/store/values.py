@@ -255,6 +255,7 @@ class VerifyReport:
 
     requests: int
     responses: int
+    messages: int
     blocks: int
     nodes: int
     problem_count: int

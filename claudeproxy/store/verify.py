@@ -43,6 +43,7 @@ class Verifier:
             blocks=blocks,
             requests=requests,
             responses=responses,
+            messages=self._guarded(self._messages),
             problem_count=self._count,
             problems=tuple(self._problems),
         )
@@ -101,6 +102,27 @@ class Verifier:
             checked += 1
             self._body("response", row)
         return checked
+
+    def _messages(self) -> int:
+        """Lots against their hashes; and messages against their lots, whose bytes they must divide."""
+        for row in self._batches("SELECT rowid AS key, request, lot, sha256, codec, data FROM websocket_lots"):
+            try:
+                data = self._codec.decompress(row["codec"], row["data"])
+            except StorageError as error:
+                self._problem(f"messages of request {row['request']}: {error}")
+                continue
+            told = self._connection.execute(
+                "SELECT sum(kept) FROM websocket_messages WHERE request = ? AND lot = ?", (row["request"], row["lot"])
+            ).fetchone()[0]
+            if sha256(data).digest() != row["sha256"] or told != len(data):
+                self._problem(f"the messages of request {row['request']} are not what was captured")
+        orphans = self._connection.execute(
+            "SELECT DISTINCT m.request FROM websocket_messages m LEFT JOIN websocket_lots l"
+            " ON l.request = m.request AND l.lot = m.lot WHERE l.lot IS NULL"
+        ).fetchall()
+        for row in orphans:
+            self._problem(f"messages of request {row['request']} are missing")
+        return int(self._connection.execute("SELECT count(*) FROM websocket_messages").fetchone()[0])
 
     def _body(self, what: str, row: sqlite3.Row) -> None:
         if row["body_sha256"] is None:

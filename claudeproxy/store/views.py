@@ -46,6 +46,29 @@ _PARTS = """
 request_id, node_order, ordinal, source, kind, rule, evidence, confidence, tokens, accuracy, price_class, cost,
 content_hash, message_index, message_role, json_path, start, "end", byte_start, byte_end, effective
 """
+# Of one segment whose numbers are c.value, a list as `numbers.Piece`, of a request q.
+_SEGMENT_PARTS = """
+SELECT q.id, ifnull(n.depth, 1000000), c.value ->> 1, l.source, l.kind, l.rule, l.evidence, l.confidence,
+  c.value ->> 2, c.value ->> 3, c.value ->> 4, c.value ->> 5,
+  ifnull(s.content_hash, d.content_hash), ifnull(n.message_index, d.message_index),
+  ifnull(r.name, d.message_role),
+  iif(n.id IS NULL, d.json_path,
+    CASE n.place & 3 WHEN 0 THEN '$.tools' WHEN 1 THEN '$.system'
+      ELSE '$.messages[' || n.message_index || '].content' END
+    || CASE WHEN n.item_index < 0 THEN '' ELSE '[' || n.item_index || ']' END || l.path),
+  iif(n.id IS NULL, d.start, s.start), iif(n.id IS NULL, d."end", s."end"),
+  iif(n.id IS NULL, NULL, ifnull((
+    SELECT b.byte_end FROM segments b WHERE b.explanation = s.explanation AND b.ordinal = s.ordinal - 1), 0)),
+  s.byte_end, n.id IS NOT NULL AND q.context_node IS NOT NULL
+"""
+_SEGMENT_ROWS = """
+LEFT JOIN nodes n ON n.id = c.value ->> 0 AND n.id > 0
+LEFT JOIN segments s ON s.explanation = n.explanation AND s.ordinal = c.value ->> 1
+LEFT JOIN request_segments m ON n.id IS NULL AND m.request = q.n AND m.ordinal = c.value ->> 1
+LEFT JOIN loose_segments d ON d.id = m.segment
+LEFT JOIN segment_labels l ON l.id = ifnull(s.label, d.label)
+LEFT JOIN roles r ON r.id = n.place >> 33
+"""
 _OUTPUT_PARTS = f"""
 SELECT q.id, 2000000, s.source, s.source, 'output', 'bill.output', '', 1.0, s.tokens, s.accuracy, 'output',
   s.cost, {_NOTHING}, -1, 'assistant', '$', NULL, NULL, NULL, NULL, 0
@@ -63,6 +86,12 @@ FROM parts p JOIN sources o ON o.id = p.source
 """  # noqa: S608
 OUTPUTS = f"WITH parts ({_PARTS}) AS ({_OUTPUT_PARTS}) {_ATTRIBUTIONS}"
 """The rows of ``context_attributions`` that were billed beside the prompt: to be had without expanding a prompt."""
+SEGMENTS = f"""
+WITH parts ({_PARTS}) AS (
+  {_SEGMENT_PARTS} FROM json_each(:pieces) c CROSS JOIN requests q ON q.n = c.value ->> 6 {_SEGMENT_ROWS})
+{_ATTRIBUTIONS}
+"""
+"""The other rows, where their numbers are known: `pieces` is a list of `numbers.Piece`, each with its request's `n`."""
 
 VIEWS = (
     "DROP VIEW IF EXISTS captured_requests",  # with its trigger
@@ -101,30 +130,13 @@ VIEWS = (
     f"""
     CREATE VIEW context_attributions AS
     WITH parts ({_PARTS}) AS (
-      SELECT q.id, ifnull(n.depth, 1000000), c.value ->> 1, l.source, l.kind, l.rule, l.evidence, l.confidence,
-        c.value ->> 2, c.value ->> 3, c.value ->> 4, c.value ->> 5,
-        ifnull(s.content_hash, d.content_hash), ifnull(n.message_index, d.message_index),
-        ifnull(r.name, d.message_role),
-        iif(n.id IS NULL, d.json_path,
-          CASE n.place & 3 WHEN 0 THEN '$.tools' WHEN 1 THEN '$.system'
-            ELSE '$.messages[' || n.message_index || '].content' END
-          || CASE WHEN n.item_index < 0 THEN '' ELSE '[' || n.item_index || ']' END || l.path),
-        iif(n.id IS NULL, d.start, s.start), iif(n.id IS NULL, d."end", s."end"),
-        iif(n.id IS NULL, NULL, ifnull((
-          SELECT b.byte_end FROM segments b WHERE b.explanation = s.explanation AND b.ordinal = s.ordinal - 1), 0)),
-        s.byte_end, n.id IS NOT NULL AND q.context_node IS NOT NULL
+      {_SEGMENT_PARTS}
       FROM requests q LEFT JOIN accounts a ON a.request = q.n LEFT JOIN rates x ON x.id = a.rates
-      JOIN json_each(claudeproxy_numbers(({_PATH}), ({_LOOSE}), a.corrections, {_PRICED})) c
-      LEFT JOIN nodes n ON n.id = c.value ->> 0 AND n.id > 0
-      LEFT JOIN segments s ON s.explanation = n.explanation AND s.ordinal = c.value ->> 1
-      LEFT JOIN request_segments m ON n.id IS NULL AND m.request = q.n AND m.ordinal = c.value ->> 1
-      LEFT JOIN loose_segments d ON d.id = m.segment
-      LEFT JOIN segment_labels l ON l.id = ifnull(s.label, d.label)
-      LEFT JOIN roles r ON r.id = n.place >> 33
+      JOIN json_each(claudeproxy_numbers(({_PATH}), ({_LOOSE}), a.corrections, {_PRICED})) c {_SEGMENT_ROWS}
       WHERE q.rules > 0
       UNION ALL {_OUTPUT_PARTS})
     {_ATTRIBUTIONS}
-    """,  # noqa: S608 - nothing here comes from outside
+    """,
     # So that the contract's table can be deleted from by hand.
     """
     CREATE TRIGGER captured_requests_delete INSTEAD OF DELETE ON captured_requests

@@ -1,40 +1,43 @@
 """One exchange into its rows: request, response, bodies.
 
-Apart from `storage`, which owns the connection and the transaction, because this is the mapping from
-`RecordedExchange` to columns. An exchange comes several times (in flight, then as it ended); what has ended is never
-overwritten.
+Apart from `storage`, which owns the connection and the transaction, because this is the order of rows and what depends
+on what (`columns` maps the values). An exchange comes several times (in flight, then as it ended); what has ended is
+never overwritten. What the journal says is stored whatever happens; what is derived from it may fail (`guard`).
 """
 
 from __future__ import annotations
 
-import json
-import sqlite3
-from hashlib import sha256
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
-from claudeproxy.model import BodyKept, State
-from claudeproxy.sansio.quota import pays_by_subscription
+from claudeproxy.errors import ProtocolError
+from claudeproxy.model import Answer, BodyKept, State
+from claudeproxy.store.columns import (
+    Column,
+    answer_columns,
+    body_columns,
+    payment_columns,
+    request_columns,
+    response_columns,
+)
 from claudeproxy.store.cutting import cut_body
 from claudeproxy.store.functions import derived_id
-from claudeproxy.store.headers import HeaderFields, header_pairs
+from claudeproxy.store.guard import Guard
+from claudeproxy.store.headers import HeaderFields
 from claudeproxy.store.labels import OUTDATED, UNSETTLED, rules_id
 from claudeproxy.store.lineage import save_agent_calls
 from claudeproxy.store.quota import save_quota
-from claudeproxy.store.text import clean
+from claudeproxy.store.secrets import save_secrets
 from claudeproxy.store.tree import BlockTree
-from claudeproxy.store.usage import usage_columns
+from claudeproxy.store.unfinished import STORED_WITH, Part, clear, is_content
+from claudeproxy.store.websockets import save_websocket
 
 if TYPE_CHECKING:
+    import sqlite3
     from collections.abc import Mapping
 
     from claudeproxy.model import RecordedBody, RecordedExchange, RecordedResponse
     from claudeproxy.store.codec import Codec
     from claudeproxy.store.tree import StoredPath
-
-NOTHING_TO_EXPLAIN = 0  # requests.rules
-
-Column = int | str | bytes | None
 
 
 class ExchangeWriter:
@@ -45,6 +48,7 @@ class ExchangeWriter:
         self._codec = codec
         self.tree = BlockTree(connection, codec)
         self._headers = HeaderFields(connection)
+        self.guard = Guard(connection, self.forget)
 
     def forget(self) -> None:
         """Forget what was remembered of a transaction that was rolled back."""
@@ -52,7 +56,29 @@ class ExchangeWriter:
         self._headers.forget()
 
     def write(self, exchange: RecordedExchange) -> str:
-        """Insert or update one exchange; return its request id."""
+        """Insert or update one exchange; return its request id.
+
+        What is derived from it and fails is noted (`unfinished`); it raises only where the exchange itself cannot be
+        stored.
+        """
+        self._connection.execute("SAVEPOINT exchange")
+        try:
+            request_id = self._write(exchange)
+        except Exception as error:
+            if not is_content(error):
+                raise
+            # Once more, part by part: what is at fault costs itself only. A stale memory is gone by then, too.
+            self._connection.execute("ROLLBACK TO exchange")
+            self.forget()
+            self.guard.guarded = True
+            try:
+                request_id = self._write(exchange)
+            finally:
+                self.guard.guarded = False
+        self._connection.execute("RELEASE exchange")
+        return request_id
+
+    def _write(self, exchange: RecordedExchange) -> str:
         found = self._connection.execute(
             "SELECT n, state, rules, node, body_sha256 FROM requests WHERE correlation_id = ?",
             (exchange.correlation_id,),
@@ -60,7 +86,7 @@ class ExchangeWriter:
         request_id = derived_id("request", exchange.correlation_id)
         if found is not None and found["state"] != State.IN_FLIGHT:
             return request_id  # the journal is read again after a crash: the first record of an end is the record
-        columns = {"id": request_id} | self._request_columns(exchange)
+        columns = request_columns(exchange, self._headers.encode(exchange.headers))
         if found is None:
             number = self._insert("requests", columns)
         else:
@@ -68,11 +94,18 @@ class ExchangeWriter:
             if found["rules"]:  # explained while it was in flight: its body was whole by then
                 columns["rules"] = self._unsettled(exchange, found["rules"])
             self._update("requests", columns, "n", number)
+            clear(self._connection, number, STORED_WITH)
         # A body that was whole in flight is cut already, and most are: the end of an exchange costs its answer only.
         if found is None or found["node"] is None or found["body_sha256"] != columns["body_sha256"]:
-            self._write_request_body(number, exchange.request_body)
+            body = exchange.request_body
+            path = self.guard.run(exchange, number, Part.BODY, lambda: self._cut(body))
+            self._place_request_body(number, body, path)
         if exchange.response is not None:
             self._write_response(number, exchange, exchange.response)
+        if exchange.websocket is not None:
+            save_websocket(self._connection, self._codec, number, exchange.websocket)
+        self.guard.run(exchange, number, Part.QUOTA, lambda: self.save_heads(number, exchange))
+        save_secrets(self._connection, number, exchange)
         return request_id
 
     def _unsettled(self, exchange: RecordedExchange, rules: int) -> int:
@@ -83,8 +116,12 @@ class ExchangeWriter:
 
     # --- the request ----------------------------------------------------------------------------------------
 
-    def _write_request_body(self, number: int, body: RecordedBody) -> None:
-        path = self._cut(body)
+    def replace_body(self, number: int, body: RecordedBody) -> None:
+        """Store a request's body again, cut by today's code, in place of one that was left as it came."""
+        self._update("requests", body_columns(body), "n", number)
+        self._place_request_body(number, body, self._cut(body))
+
+    def _place_request_body(self, number: int, body: RecordedBody, path: StoredPath | None) -> None:
         place: dict[str, Column] = {
             "node": path.node if path else None,
             "skeleton": path.skeleton if path else None,
@@ -100,110 +137,51 @@ class ExchangeWriter:
     def _cut(self, body: RecordedBody) -> StoredPath | None:
         """Store a whole body as a path of nodes; None when it is to be stored as it is.
 
-        Whatever goes wrong in cutting must not lose the capture, and a bug in it must not stop the recorder: every
-        exception leads to the body being stored whole, which `CaptureStorage.summary` counts.
+        :raises Exception: whatever a bug in cutting raises: then it is stored whole, too, and noted.
         """
         if body.kept is not BodyKept.WHOLE or not body.data:
             return None
         try:
             cut = cut_body(body.data)
-        except Exception:  # noqa: BLE001
-            return None
-        if not cut.pieces:
-            return None
-        self._connection.execute("SAVEPOINT cut")
-        try:
-            path = self.tree.store(body.data, cut)
-        except sqlite3.Error:
-            raise
-        except Exception:  # noqa: BLE001
-            self._connection.execute("ROLLBACK TO cut")
-            self.tree.forget()
-            path = None
-        self._connection.execute("RELEASE cut")
-        return path
-
-    def _request_columns(self, exchange: RecordedExchange) -> dict[str, Column]:
-        body = exchange.request_body
-        stored_hash = sha256(body.data).digest() if body.data is not None else None
-        explainable = body.data and exchange.state is not State.IN_FLIGHT
-        instants = exchange.instants
-        return {
-            "correlation_id": exchange.correlation_id,
-            "state": exchange.state.value,
-            "request_initiated": instants.request_initiated,
-            "proxy_received": instants.proxy_received,
-            "forwarded": instants.forwarded,
-            "response_received": instants.response_received,
-            "delivered": instants.delivered,
-            "method": clean(exchange.method),
-            "url": clean(exchange.url),
-            "path": clean(url_path(exchange.url)),
-            "upstream_url": None if exchange.upstream_url == exchange.url else clean(exchange.upstream_url),
-            "http_version": clean(exchange.http_version),
-            "entry_mode": exchange.entry_mode.value,
-            "owner": clean(exchange.owner),
-            "header_data": self._headers.encode(exchange.headers),
-            "api_key_hash": clean(exchange.api_key_hash),
-            "error": clean(exchange.error),
-            "error_kind": clean(exchange.error_kind),
-            "request_head_us": exchange.request_head_us,
-            "request_body_us": exchange.request_body_us,
-            "response_head_us": exchange.response_head_us,
-            "connect_us": exchange.connect_us,
-            "early_response": int(exchange.early_response),
-            "informational": json.dumps(exchange.informational) if exchange.informational else None,
-            "rules": None if explainable else NOTHING_TO_EXPLAIN,
-            "body_kept": body.kept.value,
-            "body_length": body.length,
-            "wire_sha256": None if body.sha256 == stored_hash else body.sha256,
-            "body_sha256": stored_hash,
-            "body_encoding": clean(body.encoding),
-            "subscription": int(
-                pays_by_subscription(exchange.headers, exchange.response.headers if exchange.response else ())
-            ),
-        }
+        except ProtocolError:
+            return None  # no request for a message, or one that cannot be cut with certainty
+        return self.tree.store(body.data, cut) if cut.pieces else None
 
     # --- the response ---------------------------------------------------------------------------------------
 
     def _write_response(self, number: int, exchange: RecordedExchange, response: RecordedResponse) -> None:
-        body, answer, instants = response.body, response.answer, exchange.instants
-        columns: dict[str, Column] = {
-            "request": number,
-            "id": derived_id("response", exchange.correlation_id),
-            "timestamp": instants.response_received or instants.request_initiated,
-            "status_code": response.status_code,
-            "reason": clean(response.reason),
-            "http_version": clean(response.http_version),
-            "header_data": self._headers.encode(response.headers),
-            "trailers": json.dumps(header_pairs(response.trailers)) if response.trailers else None,
-            "origin": response.origin,
-            "latency_us": _latency(exchange),
-            "proxy_latency_us": exchange.request_head_us + exchange.request_body_us + exchange.response_head_us,
-            "request_id_header": _request_id(response),
-            "message_id": clean(answer.message_id),
-            "model": clean(answer.model),
-            "stop_reason": clean(answer.stop_reason),
-            "error_type": clean(answer.error_type),
-            "streamed": int(answer.streamed),
-            **usage_columns(answer.usage),
-            "body_kept": body.kept.value,
-            "body_length": body.length,
-            "body_sha256": body.sha256 if body.data is None else sha256(body.data).digest(),
-        }
+        columns = response_columns(exchange, response, self._headers.encode(response.headers))
         self._connection.execute("DELETE FROM responses WHERE request = ?", (number,))
-        self._insert("responses", columns)
-        self._write_body("response_bodies", number, body.data)
-        save_agent_calls(self._connection, number, exchange)
-        save_quota(
-            self._connection,
-            number,
-            response.headers,
-            at=instants.response_received or instants.request_initiated,
-            key_hash=exchange.api_key_hash,
-        )
+        self._insert("responses", {"request": number, **columns})
+        self._write_body("response_bodies", number, response.body.data)
+        self.guard.run(exchange, number, Part.ANSWER, lambda: self.save_answer(number, response.answer))
+        self.guard.run(exchange, number, Part.CALLS, lambda: self.save_calls(number, response.answer))
+
+    def save_answer(self, number: int, answer: Answer) -> None:
+        """Store what the answer to request `number` says."""
+        self._update("responses", answer_columns(answer), "request", number)
+
+    def save_calls(self, number: int, answer: Answer) -> None:
+        """Store what the answer to request `number` calls agents with."""
+        save_agent_calls(self._connection, number, answer)
+
+    def save_heads(self, number: int, exchange: RecordedExchange) -> None:
+        """Store what the heads of request `number` say of its account and of that account's limits."""
+        if payment := payment_columns(exchange):
+            self._update("requests", payment, "n", number)
+        if (response := exchange.response) is not None:
+            at = exchange.instants.response_received or exchange.instants.request_initiated
+            save_quota(self._connection, number, response.headers, at=at, key_hash=exchange.api_key_hash)
 
     # --- rows -----------------------------------------------------------------------------------------------
+
+    def read_body(self, table: str, number: int) -> bytes | None:
+        """Return a body that is stored whole, of ``request_bodies`` or ``response_bodies``; None without one."""
+        row = self._connection.execute(
+            f"SELECT codec, data FROM {table} WHERE request = ?",  # noqa: S608 - ours
+            (number,),
+        ).fetchone()
+        return None if row is None else self._codec.decompress(row[0], row[1])
 
     def _write_body(self, table: str, number: int, data: bytes | None) -> None:
         self._connection.execute(f"DELETE FROM {table} WHERE request = ?", (number,))  # noqa: S608 - ours
@@ -225,26 +203,3 @@ class ExchangeWriter:
             f"UPDATE {table} SET {assignments} WHERE {key} = ?",  # noqa: S608 - names are ours
             (*columns.values(), value),
         )
-
-
-def url_path(url: str) -> str:
-    """Return the path of a URL as it stands there; the URL itself when it has no readable one."""
-    try:
-        return urlsplit(url).path or "/"
-    except ValueError:
-        return url
-
-
-def _latency(exchange: RecordedExchange) -> int | None:
-    """Microseconds from the request's last byte forwarded to the response's first (contract.md, "Data")."""
-    if exchange.early_response:
-        return 0
-    forwarded, received = exchange.instants.forwarded, exchange.instants.response_received
-    return None if forwarded is None or received is None else max(0, received - forwarded) // 1000
-
-
-def _request_id(response: RecordedResponse) -> str | None:
-    for name, value in response.headers:
-        if name.lower() == b"request-id":
-            return clean(value.decode("latin-1"))
-    return None

@@ -6,8 +6,8 @@
     what commands share: options, times as people write them, ids as prefixes, output as table, lines, JSON, CSV
 ``serve``, ``run``, ``demo``, ``query``, ``show``, ``ca``, ``doctor``, ``configcmd``
     the commands; each imports what it needs when it runs, so that reading captures starts no server library
-``running``, ``environment``, ``bundle``, ``client_settings``, ``child``, ``attached``, ``receipt``, ``trust``,
-``findings``, ``machine_checks``, ``proxy_checks``
+``running``, ``environment``, ``bundle``, ``client_settings``, ``child``, ``attached``, ``kept``, ``receipt``,
+``trust``, ``findings``, ``machine_checks``, ``proxy_checks``, ``descriptors``
     what `run`, `ca` and `doctor` are made of
 
 A package of its own beside the library, which never imports it.

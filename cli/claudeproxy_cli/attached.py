@@ -11,12 +11,14 @@ from __future__ import annotations
 import json
 import os
 import select
+import socket
 import subprocess
 import sys
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 from claudeproxy.errors import ClaudeProxyError
+from claudeproxy.private import open_private
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -42,15 +44,24 @@ class AttachedServer:
 
     @classmethod
     def start(
-        cls, home: Home, config: Path | None, *, environment: Mapping[str, str], flags: tuple[str, ...] = ()
+        cls,
+        home: Home,
+        config: Path | None,
+        *,
+        environment: Mapping[str, str],
+        flags: tuple[str, ...] = (),
+        listener: socket.socket | None = None,
     ) -> AttachedServer:
         """Start one on a free loopback port and wait until it listens. Raises StartError.
 
-        `environment` may carry CLAUDEPROXY_* keys: unlike arguments, others cannot read it with ps.
+        `environment` may carry CLAUDEPROXY_* keys: unlike arguments, others cannot read it with ps. `listener` is the
+        socket to serve, in place of a port of its own; it stays ours too.
         """
         # -P: without it `-m` looks for modules in the directory we stand in, and that is somebody's project.
         command = [sys.executable, "-P", "-m", "claudeproxy_cli", "serve", "--attached", "--home", str(home.path)]
         command += ["--bind", "127.0.0.1:0", *(() if config is None else ("--config", str(config))), *flags]
+        kept = () if listener is None else (listener.fileno(),)
+        command += [f"--listen-fd={number}" for number in kept]
         with _open_log(home.log_file) as log:
             try:
                 process = subprocess.Popen(
@@ -60,6 +71,7 @@ class AttachedServer:
                     stdout=subprocess.PIPE,
                     stderr=log,
                     start_new_session=True,
+                    pass_fds=kept,
                 )
             except OSError as error:
                 raise StartError(f"cannot start Python again: {error.strerror}") from error
@@ -81,6 +93,10 @@ class AttachedServer:
         """Its process."""
         return self._process.pid
 
+    def wait(self) -> int:
+        """Wait until it ends, by itself or by `stop`; its exit code, negative when a signal ended it."""
+        return self._process.wait()
+
     def stop(self, timeout: float) -> bool:
         """Let it drain and record, `timeout` seconds at the most; whether it ended by itself."""
         assert self._process.stdin is not None
@@ -95,11 +111,21 @@ class AttachedServer:
         return True
 
 
+def inherited_listener(descriptor: int) -> socket.socket:
+    """The server's side: the socket that it was handed. Raises StartError."""
+    try:
+        listener = socket.socket(fileno=descriptor)
+    except OSError as error:
+        raise StartError(f"--listen-fd {descriptor} is no socket: {error.strerror}") from error
+    listener.set_inheritable(False)
+    return listener
+
+
 def _open_log(path: Path) -> IO[bytes]:
     try:
         if path.exists() and path.stat().st_size > MAX_LOG_BYTES:
             path.replace(path.with_suffix(".old.log"))
-        return os.fdopen(os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600), "ab")
+        return os.fdopen(open_private(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT), "ab")
     except OSError as error:
         raise StartError(f"cannot write {path}: {error.strerror}") from error
 

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import os
 import re
 import ssl
 import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
+
+from claudeproxy.private import replace_private
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -88,9 +89,7 @@ def write_bundle(path: Path, groups: Iterable[Iterable[bytes]], *, variant: Iter
         chosen.setdefault(_key(certificate), certificate)
     if keys := sorted({_key(certificate) for certificate in variant}):
         path = path.with_stem(f"{path.stem}-{hashlib.sha256(b''.join(keys)).hexdigest()[:12]}")
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_bytes(b"\n".join(chosen.values()) + b"\n")
-    temporary.replace(path)
+    replace_private(path, b"\n".join(chosen.values()) + b"\n")
     return path
 
 

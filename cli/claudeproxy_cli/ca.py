@@ -75,13 +75,18 @@ def install_command(home: HomeOption = None, config: ConfigOption = None, dry_ru
 
 @app.command("uninstall", epilog="Example: claudeproxy ca uninstall --dry-run")
 def uninstall_command(home: HomeOption = None, config: ConfigOption = None, dry_run: DryRunOption = False) -> None:
-    """Make this system forget the certificate. The files in the home stay."""
+    """Make this system forget the certificate.
+
+    Bundles that hold it are deleted. The authority's own files stay in the home: `claudeproxy run` needs no
+    installation.
+    """
     from claudeproxy_cli import trust
 
     settings = load_config(home, config)
     plan = trust.uninstall_plan(settings.ca_cert_path, sha1=sha1(authority(settings)), store=trust.linux_store())
     _carry_out(plan, settings.ca_cert_path, dry_run=dry_run)
     if not dry_run:
+        delete_bundles(settings)
         print("uninstalled")
 
 
@@ -94,16 +99,43 @@ def rotate_command(
     """Make a new certificate authority.
 
     Whoever trusted the old one must trust the new one. For an expired one, a key that somebody else may have
-    read, or hosts that the old one does not cover.
+    read, or hosts that the old one does not cover. Nothing of the old one stays: a system that trusts it forgets it
+    first, its files and the bundles that hold it are replaced or deleted.
     """
     from claudeproxy.tls.authority import rotate
 
     settings = load_config(home, config)
     if not yes:
         ask("Clients that trust the present certificate will refuse the new one. Go on? [y/N] ")
+    _forget_installed(settings)
     made = rotate(settings.ca_cert_path, settings.ca_key_path, names=settings.intercept_hosts)
+    delete_bundles(settings)
     print(f"new certificate: {settings.ca_cert_path} ({colons(made.fingerprint)})")
     print("restart `claudeproxy serve`; where the old one was installed, run `claudeproxy ca install` again")
+
+
+def delete_bundles(config: ClaudeProxyConfig) -> None:
+    """Delete the bundles in the home; `claudeproxy run` makes them again, with the certificate that there is then."""
+    bundle = config.paths.bundle
+    for path in (bundle, *bundle.parent.glob(f"{bundle.stem}-*{bundle.suffix}")):
+        path.unlink(missing_ok=True)
+
+
+def _forget_installed(config: ClaudeProxyConfig) -> None:
+    """Have the system forget the present root, if it trusts it: once that is replaced, nobody knows its fingerprint.
+
+    Exits where that needs root, with the lines to type; the authority is as it was then.
+    """
+    from claudeproxy.tls.authority import CertificateAuthority
+    from claudeproxy_cli import trust
+
+    try:
+        present = CertificateAuthority.load_ca(config.ca_cert_path, config.ca_key_path)
+    except AuthorityError:
+        return  # there is none, or none that can be read: that is what a rotation mends
+    if trusted_by_system(present.root_pem):
+        plan = trust.uninstall_plan(config.ca_cert_path, sha1=sha1(present), store=trust.linux_store())
+        _carry_out(plan, config.ca_cert_path, dry_run=False)
 
 
 def authority(config: ClaudeProxyConfig) -> CertificateAuthority:

@@ -23,7 +23,10 @@ if TYPE_CHECKING:
 
 app = typer.Typer(help="The configuration.", rich_markup_mode=None, no_args_is_help=True, add_completion=False)
 
-SIZES: Final = frozenset({"max_database_size", "max_body_bytes", "journal_max_bytes", "max_head_bytes"})
+SIZES: Final = frozenset(
+    {"max_database_size", "max_body_bytes", "journal_max_bytes", "max_head_bytes", "max_decoded_bytes"}
+    | {"max_message_bytes"}
+)
 COLUMNS: Final = (
     Column(key="key", title="key"),
     Column(key="value", title="value", flexible=True),

@@ -91,11 +91,13 @@ def run_checks(context: Context) -> Iterator[Check]:
     from claudeproxy_cli import attribution_checks as attribution
     from claudeproxy_cli import machine_checks as machine
     from claudeproxy_cli import proxy_checks as proxy
+    from claudeproxy_cli import record_checks
     from claudeproxy_cli.findings import Check, Status
 
     for check in (
         machine.versions,
         machine.permissions,
+        machine.descriptors,
         proxy.authority,
         proxy.trust,
         proxy.ports,
@@ -104,6 +106,7 @@ def run_checks(context: Context) -> Iterator[Check]:
         machine.disk,
         machine.database,
         machine.capture,
+        record_checks.record,
         attribution.rules,
         attribution.unclassified,
         proxy.settings,

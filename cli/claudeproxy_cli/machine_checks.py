@@ -14,6 +14,7 @@ from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
+from claudeproxy_cli.descriptors import needed, obtainable
 from claudeproxy_cli.findings import Check, Status
 
 if TYPE_CHECKING:
@@ -34,6 +35,22 @@ def versions(_context: Context) -> Check:
         f"SQLite {sqlite3.sqlite_version}, {platform.system()} {platform.machine()}"
     )
     return Check(name="versions", status=Status.OK, detail=detail)
+
+
+def descriptors(context: Context) -> Check:
+    """Ask whether the system allows as many open sockets as the configured connections take."""
+    wanted, most = needed(context.config.max_connections), obtainable()
+    if most is None or most >= wanted:
+        return Check(name="descriptors", status=Status.OK, detail=f"{wanted:,} are needed at most, and can be had")
+    possible = max(1, context.config.max_connections - (wanted - most + 1) // 2)
+    return Check(
+        name="descriptors",
+        status=Status.WARN,
+        detail=f"the system allows {most:,} open files and sockets, max_connections may take {wanted:,}; beyond that "
+        "clients wait",
+        remedy=f"ulimit -Hn {wanted} (LimitNOFILE= of a service, --ulimit nofile= of a container), or "
+        f"max_connections: {possible}",
+    )
 
 
 def permissions(context: Context) -> Check:

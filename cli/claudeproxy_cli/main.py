@@ -1,7 +1,8 @@
 """The application: every command under its name, and what becomes of errors.
 
 Exit codes: 0 all well, 1 not found, a failed check or anything that went wrong, 2 a command line or configuration that
-cannot be used, 130 after Ctrl-C, 141 when whoever read the output went away. `run` passes its command's code on.
+cannot be used, 130 after Ctrl-C, 141 when whoever read the output went away. `run` passes its command's code on,
+and ends with 125 when --strict keeps it from running it.
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ COMMANDS: Final = {
     "sessions": ("claudeproxy_cli.sessions", "List sessions, or show one with agents and turns."),
     "sources": ("claudeproxy_cli.sources", "List sources with their use, tokens, cost, ratings."),
     "quota": ("claudeproxy_cli.quota", "Show how full the account's limits are, and what ate them."),
+    "secrets": ("claudeproxy_cli.secrets", "Show which secrets left the machine, through which source."),
     "feedback": ("claudeproxy_cli.feedback", "Rate answers, and see the ratings."),
     "export": ("claudeproxy_cli.export", "Write captures as JSON lines or HAR."),
     "pause": ("claudeproxy_cli.pause", "Capture nothing for a time; traffic is passed on as ever."),

@@ -52,6 +52,8 @@ def rebuild_command(
 ) -> None:
     """Add them up again, from the captures and the history of what was deleted.
 
+    Before that, what could not be derived from captures (see `doctor`) is tried again.
+
     They are kept up to date with every change: `corrected` is 0 unless something went wrong. Capture waits meanwhile.
 
     With --tokens all that was learned from bills is forgotten and learned again, in the order in which the answers
@@ -61,16 +63,31 @@ def rebuild_command(
 
     output = output_format(as_json=as_json, jsonl=jsonl, csv=csv, terminal=is_terminal())
     with open_captures(reader_home(home, config), to_write=True) as storage:
+        if storage.unfinished():
+            _finish(storage, load_config(home, config))
         row: dict[str, object] = {"requests": _settle(storage, load_config(home, config))} if tokens else {}
         row |= asdict(SourceMetrics(storage).rebuild())
     columns = (REQUESTS, *COLUMNS) if tokens else COLUMNS
     write_json(row) if output is Format.JSON else emit([row], columns, output)
 
 
+def _finish(storage: CaptureStorage, config: ClaudeProxyConfig) -> None:
+    """Try again what failed while captures were stored and explained; say how much of it is still missing."""
+    from claudeproxy.finishing import Finisher
+    from claudeproxy.recording import make_explainer
+    from claudeproxy.translating import recording_settings
+
+    explainer = make_explainer(storage, recording_settings(config))
+    tried = Finisher(storage, explainer).finish_all()
+    missing = sum(storage.unfinished().values())
+    left = "nothing is missing now" if not missing else f"{missing} parts still cannot be derived"
+    note(f"{tried} captures that lacked something were read again; {left}")
+
+
 def _settle(storage: CaptureStorage, config: ClaudeProxyConfig) -> int:
     """Settle all requests anew by the rules and prices that the recorder uses; return how many."""
     from claudeproxy.recording import make_explainer
-    from claudeproxy.service import recording_settings
+    from claudeproxy.translating import recording_settings
 
     explainer = make_explainer(storage, recording_settings(config))
     number_of = explainer.rebuild_accounts()

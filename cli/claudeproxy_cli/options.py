@@ -56,6 +56,16 @@ def load_config(home: Path | None, config: Path | None, **flags: object) -> Clau
     return ClaudeProxyConfig.load(home, config, **flags)
 
 
+# Keys that say how a server is reached, how it logs and where it is: no reason not to use another one.
+_OF_SERVERS = frozenset({"home", "bind_address", "api_address", "api_token", "log_format", "log_level"})
+
+
+def given(config: ClaudeProxyConfig, *origins: str) -> list[str]:
+    """The keys that come from there (``env``, ``flag``) and decide where traffic goes and what is kept of it."""
+    keys = (key for key in type(config).model_fields if key not in _OF_SERVERS)
+    return [key for key in keys if config.origin(key).startswith(origins)]
+
+
 def reader_home(home: Path | None, config: Path | None) -> Home:
     """The home for a command that only reads: no key changes where the captures are, so the file is not read.
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
@@ -42,6 +43,9 @@ _CLOUDS: Final = {
     "CLAUDE_CODE_USE_VERTEX": "Google Vertex AI",
     "CLAUDE_CODE_USE_FOUNDRY": "Microsoft Foundry",
 }
+
+
+_MESSAGES: Final = "/v1/messages"  # in a path: messages, their counts and batches
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,36 +95,38 @@ class Receipt:
         return f"{cost}, and {requests} whose price is unknown" if self.unpriced else cost
 
 
-def relayed_by(owner: str, pid: int) -> bool:
-    """Whether a capture's owner (``TIME-PID-RANDOM``, the name of a relay's journal) is that process; an owner of
-    another form is not told apart."""
+def relayed_by(owner: str, pids: Sequence[int]) -> bool:
+    """Whether a capture's owner (``TIME-PID-RANDOM``, the name of a relay's journal) is one of these processes; an
+    owner of another form is not told apart."""
     parts = owner.rsplit("-", 2)
-    return len(parts) != 3 or parts[1] == str(pid)
+    return len(parts) != 3 or parts[1] in map(str, pids)
 
 
-def wait_until_recorded(journal: Path, pid: int, *, seconds: float = SETTLE_SECONDS) -> None:
+def wait_until_recorded(journal: Path, pids: Sequence[int], *, seconds: float = SETTLE_SECONDS) -> None:
     """Wait until nothing of a proxy that has ended is left in the journal, or the time is up.
 
     Its own recorder leaves nothing; but when several proxies share a home, one of their recorders works for all.
     """
     deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline and any(p.is_dir() and relayed_by(p.name, pid) for p in journal.glob("*-*-*")):
+    while time.monotonic() < deadline and any(p.is_dir() and relayed_by(p.name, pids) for p in journal.glob("*-*-*")):
         time.sleep(_LOOK_SECONDS)
 
 
-def wait_until_settled(storage: CaptureStorage, since: int, pid: int, *, seconds: float = SETTLE_SECONDS) -> None:
+def wait_until_settled(
+    storage: CaptureStorage, since: int, pids: Sequence[int], *, seconds: float = SETTLE_SECONDS
+) -> None:
     """Wait until what began since then has ended and is explained, or the time is up. For a server that goes on."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
-        requests = _requests(storage, since, pid)
+        requests = _requests(storage, since, pids)
         if requests and all(r.state != "in_flight" and is_explained(r) for r in requests):
             return
         time.sleep(_LOOK_SECONDS)
 
 
-def read_receipt(storage: CaptureStorage, since: int, pid: int) -> Receipt:
-    """What the proxy of that process captured since then."""
-    requests = _requests(storage, since, pid)
+def read_receipt(storage: CaptureStorage, since: int, pids: Sequence[int]) -> Receipt:
+    """What the proxy, in these processes one after another, captured since then."""
+    requests = _requests(storage, since, pids)
     sources: dict[str, int] = {}
     for request in requests:
         for total in storage.sources(request.id):
@@ -128,7 +134,7 @@ def read_receipt(storage: CaptureStorage, since: int, pid: int) -> Receipt:
     largest = max(requests, key=lambda r: r.total_tokens or 0, default=None)
     return Receipt(
         requests=len(requests),
-        failed=sum(r.state != "complete" or (r.status_code or 0) >= 400 for r in requests),
+        failed=sum(map(_failed, requests)),
         sent=sum(r.total_tokens or 0 for r in requests),
         received=sum(r.response_tokens or 0 for r in requests),
         sources=tuple(sorted(sources.items(), key=lambda item: -item[1])),
@@ -141,11 +147,18 @@ def read_receipt(storage: CaptureStorage, since: int, pid: int) -> Receipt:
     )
 
 
-def _requests(storage: CaptureStorage, since: int, pid: int) -> Sequence[CapturedRequest]:
+def _failed(request: CapturedRequest) -> bool:
+    """A 404 beside the messages is an answer: clients ask for settings that most accounts do not have."""
+    if request.status_code == HTTPStatus.NOT_FOUND and _MESSAGES not in urlsplit(request.url).path:
+        return request.state != "complete"
+    return request.state != "complete" or (request.status_code or 0) >= HTTPStatus.BAD_REQUEST
+
+
+def _requests(storage: CaptureStorage, since: int, pids: Sequence[int]) -> Sequence[CapturedRequest]:
     from claudeproxy.store.values import RequestFilters
     from claudeproxy_cli.query import read
 
-    return [r for r in read(storage, RequestFilters(since=since), 100_000)[0] if relayed_by(r.owner, pid)]
+    return [r for r in read(storage, RequestFilters(since=since), 100_000)[0] if relayed_by(r.owner, pids)]
 
 
 def nothing_captured(

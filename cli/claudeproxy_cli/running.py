@@ -13,6 +13,8 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Final
 
+from claudeproxy.private import replace_private
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -28,6 +30,9 @@ class RunningServer:
     proxy: tuple[str, int]
     api: tuple[str, int] | None
     version: str
+    particular: bool = (
+        False  # flags or variables of its own say where traffic goes or what is kept: none can replace it
+    )
 
     @property
     def proxy_url(self) -> str:
@@ -54,10 +59,7 @@ def url(address: tuple[str, int]) -> str:
 
 def write_state(path: Path, server: RunningServer) -> None:
     """Publish a server: whole or not at all, and readable by its owner only."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.touch(mode=0o600)
-    temporary.write_text(json.dumps(asdict(server)))
-    temporary.replace(path)
+    replace_private(path, json.dumps(asdict(server)).encode())
 
 
 def remove_state(path: Path, pid: int, before: RunningServer | None = None) -> None:
@@ -85,6 +87,7 @@ def read_state(path: Path) -> RunningServer | None:
             proxy=(str(value["proxy"][0]), int(value["proxy"][1])),
             api=None if api is None else (str(api[0]), int(api[1])),
             version=str(value["version"]),
+            particular=bool(value.get("particular", False)),
         )
     except (OSError, ValueError, KeyError, TypeError, IndexError):
         return None

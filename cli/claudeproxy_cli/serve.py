@@ -11,7 +11,6 @@ import os
 import shlex
 import signal
 import sys
-from contextlib import suppress
 from pathlib import Path  # noqa: TC003  (typer reads the annotations when it runs)
 from typing import TYPE_CHECKING, Annotated, Final
 
@@ -21,7 +20,8 @@ from claudeproxy import __version__
 from claudeproxy.errors import ClaudeProxyError, ConfigError
 from claudeproxy.logs import get_logger
 from claudeproxy_cli import attached
-from claudeproxy_cli.options import ConfigOption, HomeOption, home_flag, load_config, program
+from claudeproxy_cli.descriptors import raise_limit
+from claudeproxy_cli.options import ConfigOption, HomeOption, given, home_flag, load_config, program
 from claudeproxy_cli.pause import paused_note
 from claudeproxy_cli.render import is_terminal, note
 from claudeproxy_cli.running import RunningServer, find_server, remove_state, url, write_state
@@ -60,6 +60,7 @@ def command(
         bool, typer.Option("--calibrate", help="Ask the API for exact sizes, once per new model and set of tools.")
     ] = False,
     attached_mode: Annotated[bool, typer.Option("--attached", hidden=True)] = False,
+    listen_fd: Annotated[int | None, typer.Option("--listen-fd", hidden=True)] = None,
     home: HomeOption = None,
     config: ConfigOption = None,
 ) -> None:
@@ -69,7 +70,7 @@ def command(
     are deleted (`retention_days`, `max_database_size`). `claudeproxy pause` stops capture meanwhile.
     """
     if attached_mode:
-        _serve_attached(home, config, bind=bind, upstream=upstream, upstream_ca=upstream_ca)
+        _serve_attached(home, config, listen_fd, bind=bind, upstream=upstream, upstream_ca=upstream_ca)
         return
     settings = load_config(
         home,
@@ -80,10 +81,10 @@ def command(
         upstream_ca=upstream_ca,
         calibrate=calibrate or None,
     )
-    _serve(settings)
+    _serve(settings, particular=config is not None or bool(given(settings, "env", "flag")))
 
 
-def _serve(config: ClaudeProxyConfig) -> None:
+def _serve(config: ClaudeProxyConfig, *, particular: bool) -> None:
     from claudeproxy.api.entry import serve as serve_api
     from claudeproxy.service import ClaudeProxy
 
@@ -91,7 +92,13 @@ def _serve(config: ClaudeProxyConfig) -> None:
     other = find_server(state)
 
     def started(addresses: ServiceAddresses) -> None:
-        server = RunningServer(pid=os.getpid(), proxy=addresses.proxy[0], api=addresses.api, version=__version__)
+        server = RunningServer(
+            pid=os.getpid(),
+            proxy=addresses.proxy[0],
+            api=addresses.api,
+            version=__version__,
+            particular=particular,
+        )
         write_state(state, server)
         print(banner(config, server), flush=True)
         if other:
@@ -108,9 +115,18 @@ def _serve(config: ClaudeProxyConfig) -> None:
 
 
 def _serve_attached(
-    home: Path | None, config_file: Path | None, *, bind: str | None, upstream: str | None, upstream_ca: Path | None
+    home: Path | None,
+    config_file: Path | None,
+    listen_fd: int | None,
+    *,
+    bind: str | None,
+    upstream: str | None,
+    upstream_ca: Path | None,
 ) -> None:
-    """For `run`: announce the address on standard output, and end when standard input does."""
+    """For `run`: announce the address on standard output, and end when standard input does.
+
+    `listen_fd` is the descriptor of the socket that clients connect to, where `run` keeps one open.
+    """
     announced = False
 
     def started(addresses: ServiceAddresses) -> None:
@@ -122,7 +138,8 @@ def _serve_attached(
         from claudeproxy.service import ClaudeProxy
 
         config = load_config(home, config_file, bind_address=bind, upstream=upstream, upstream_ca=upstream_ca)
-        _run(config, ClaudeProxy(config, recorder="process"), started, until_end_of_input=True)
+        listener = None if listen_fd is None else attached.inherited_listener(listen_fd)
+        _run(config, ClaudeProxy(config, recorder="process", listener=listener), started, until_end_of_input=True)
     except Exception as error:
         if not announced:
             attached.announce_failure(error)
@@ -140,11 +157,13 @@ def _run(
     import trio
 
     from claudeproxy.logs import configure_logging
+    from claudeproxy.memory import forget_loaded, return_large_blocks
 
     os.umask(0o077)  # whatever is written from here on is somebody's conversation
+    return_large_blocks()
     config.paths.create()
     configure_logging(config.log_format, config.log_level)
-    _raise_descriptor_limit(config.max_connections)
+    raise_limit()
 
     async def main() -> None:
         with trio.open_signal_receiver(*STOP_SIGNALS) as signals:
@@ -155,6 +174,7 @@ def _run(
                         watchers.start_soon(_watch_input, running)
                     async with trio.open_nursery() as nursery:
                         started(await nursery.start(service.run))
+                        forget_loaded()
                         await trio.sleep_forever()
                 watchers.cancel_scope.cancel()
 
@@ -202,21 +222,6 @@ def first_error(group: BaseExceptionGroup[BaseException]) -> BaseException:
     return error
 
 
-def _raise_descriptor_limit(max_connections: int) -> None:
-    """Two descriptors a connection, and some for files; as far as the system lets us."""
-    try:
-        import resource
-    except ImportError:  # Windows has no such limit
-        return
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = 3 * max_connections + 256
-    if hard != resource.RLIM_INFINITY:
-        wanted = min(wanted, hard)
-    if soft != resource.RLIM_INFINITY and soft < wanted:
-        with suppress(OSError, ValueError):  # macOS refuses more than kern.maxfilesperproc
-            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
-
-
 def banner(config: ClaudeProxyConfig, server: RunningServer) -> str:
     """What a person needs to know now: where it listens, the two lines that use it, and the shorter way."""
     proxy = server.proxy_url
@@ -237,8 +242,6 @@ def banner(config: ClaudeProxyConfig, server: RunningServer) -> str:
         lines.insert(1, "capture_enabled is false: nothing is stored")
     elif (paused := paused_note(config.paths)) is not None:
         lines.insert(1, paused)
-    if not config.bind.is_loopback and config.proxy_auth is None:
-        lines.insert(1, f"warning: {config.bind_address} lets other machines use this proxy: set proxy_auth")
     return "\n".join(lines)
 
 

@@ -11,6 +11,7 @@ import typer
 from claudeproxy.errors import NotFoundError
 from claudeproxy_cli.breakdown import by_kind, by_type, piece_rows, print_output, print_pieces, print_sources
 from claudeproxy_cli.listing import KIND_COLUMNS, open_captures, request_row, source_rows, with_tokens
+from claudeproxy_cli.messages import print_messages, stream_facts, websocket_row, write_message
 from claudeproxy_cli.money import boundaries, in_prompt_order, told_cost, told_output, told_prompt, told_tokens
 from claudeproxy_cli.options import (
     ConfigOption,
@@ -57,8 +58,11 @@ def command(
     id: Annotated[str, typer.Argument(metavar="ID", help="Id or unique beginning of one; see `query`.")],  # noqa: A002
     body: Annotated[bool, typer.Option("--body", help="Write the request's body, byte for byte.")] = False,
     response_body: Annotated[bool, typer.Option("--response-body", help="Write the response's body likewise.")] = False,
+    message: Annotated[
+        int | None, typer.Option("--message", metavar="N", min=0, help="Write message N of a WebSocket likewise.")
+    ] = None,
     curl: Annotated[bool, typer.Option("--curl", help="Print a curl command that sends it again.")] = False,
-    everything: Annotated[bool, typer.Option("--all", help="List the smallest sources, too.")] = False,
+    everything: Annotated[bool, typer.Option("--all", help="List the smallest sources, and all messages.")] = False,
     pieces: Annotated[
         bool, typer.Option("--pieces", help="In prompt order, piece by piece, with lines where the cache ends.")
     ] = False,
@@ -73,8 +77,8 @@ def command(
     A number with a ~ is an estimate that no bill has settled. Costs of the parts add up to the bill.
     """
     output = output_format(as_json=as_json, jsonl=jsonl, csv=csv, terminal=is_terminal())
-    if body + response_body + curl + pieces > 1:
-        raise typer.BadParameter("give one of --body, --response-body, --curl and --pieces")
+    if body + response_body + curl + pieces + (message is not None) > 1:
+        raise typer.BadParameter("give one of --body, --response-body, --message, --curl and --pieces")
     storage = open_captures(reader_home(home, config))
     try:
         request = storage.get_request(id)
@@ -85,6 +89,8 @@ def command(
             if answer is None:
                 raise NotFoundError(f"request {request.id} has no response ({request.state})")
             _write(answer.body, kept=str(answer.body_kept), what="response")
+        elif message is not None:
+            write_message(storage, request, message)
         elif curl:
             print(curl_command(request))
         else:
@@ -103,6 +109,7 @@ def show(
 ) -> None:
     """Write one request in the given form; CSV carries the source breakdown, a table all sources with `everything`.
 
+    Of a WebSocket it is the messages.
     With `pieces` its prompt, piece by piece, in place of the breakdown.
     """
     response = _response(storage, request)
@@ -116,17 +123,25 @@ def show(
         if pieces:
             row["pieces"] = piece_rows(ordered)
         row["response"] = None if response is None else _response_row(response)
+        row["websocket"] = websocket_row(storage, request)
         write_json(row) if output is Format.JSON else print(dump(row, indent=None))
         return
     if pieces and output is not Format.TABLE:
         print_pieces(piece_rows(ordered), output, everything=everything)
         return
+    streams = storage.websocket(request.id)
     if output is Format.CSV:
-        emit(by_kind(attributions) or source_rows(sources), KIND_COLUMNS, output)
+        if streams:
+            print_messages(storage, request, output, everything=everything)
+        else:
+            emit(by_kind(attributions) or source_rows(sources), KIND_COLUMNS, output)
         return
     rows = with_tokens(source_rows(sources))
     for line in summary(request, response, rows, generated, cache=boundaries(ordered)):
         print(line)
+    for name, value in stream_facts(streams):
+        print(f"{name:<13}{plain(str(value))}")
+    print_messages(storage, request, output, everything=everything)
     if pieces:
         print()
         print_pieces(piece_rows(ordered), output, everything=everything)

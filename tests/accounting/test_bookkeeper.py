@@ -7,8 +7,8 @@ import pytest
 from claudeproxy.accounting import bookkeeper as module
 from claudeproxy.accounting.bookkeeper import Bookkeeper, Outcome, ledger_model
 from claudeproxy.accounting.prices import PriceBook
-from claudeproxy.accounting.receipts import COUNTED, NO_BILL
-from claudeproxy.model import Accuracy, Answer, Usage
+from claudeproxy.accounting.receipts import COUNTED
+from claudeproxy.model import NO_BILL, Accuracy, Answer, Usage
 from tests.accounting.billing import MODEL, Conversation
 
 DAY = 1_790_000_000 * 10**9

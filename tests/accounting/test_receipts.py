@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from claudeproxy.accounting.prices import PriceBook
-from claudeproxy.accounting.receipts import CALLS, TEXT, THINKING, receipt
+from claudeproxy.accounting.receipts import BELIEVED, CALLS, TEXT, THINKING, UNBELIEVED, receipt
 from claudeproxy.model import Accuracy, Answer, Usage
 
 DAY = 1_790_000_000 * 10**9
@@ -62,6 +62,16 @@ def test_an_unknown_model_has_no_cost_and_says_so():
 
 def test_what_no_list_covers_is_named():
     assert made(Usage(input_tokens=10, service_tier="priority")).note == "unpriced modifier: service tier priority"
+
+
+def test_a_bill_that_nobody_can_have_has_no_cost_so_that_sums_fit_their_integers():
+    bill = made(Usage(input_tokens=10**8, output_tokens=10**8), SAID)
+    assert (bill.cost, bill.rates, bill.note) == (None, None, UNBELIEVED)
+    assert (bill.uncached, parts(bill)[TEXT][0]) == (10**8, 10**8)
+    assert [part.cost for part in bill.output] == [None]
+    large = made(Usage(input_tokens=10**8), SAID)
+    assert large.cost == 10**8 * large.rates.uncached
+    assert 9000 * BELIEVED < 1 << 63
 
 
 @pytest.mark.parametrize("content", [[], [{"type": "text", "text": None}], ["words"]])

@@ -21,9 +21,10 @@ async def test_health_gives_status_versions_and_what_the_service_reports(api: ht
     answer = await api.get("/api/claude/health")
     assert answer.status_code == 200
     health = answer.json()
-    assert health.keys() == {"status", "version", "versions", "queue", "drops", "journal", "unclassified"}
+    assert health.keys() == {"status", "version", "versions", "queue", "drops", "journal", "live", "unclassified"}
     assert (health["status"], health["version"], health["drops"]) == ("ok", "1.2.3", 0)
     assert health["journal"] == {"bytes": 10}
+    assert health["live"] == {"readers": 0, "limit": 32, "dropped": 0}
     assert health["versions"].keys() == {"claudeproxy", "python", "sqlite"}
 
 

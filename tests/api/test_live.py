@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
 import pytest
@@ -126,6 +127,26 @@ async def test_an_id_holds_over_a_restart_of_the_server(growing: Captures) -> No
     growing.record(many(2, 1))
     async with served(app_on(growing)) as client, listening(client, last_event_id=last) as sse:
         assert (await sse.event()).request.correlation_id == correlation(2)
+
+
+async def test_an_event_that_is_not_there_is_said_and_the_feed_goes_on_from_now(
+    growing: Captures, client: httpx.AsyncClient
+) -> None:
+    """The database was deleted, or an older copy put in its place: that number may never come."""
+    growing.record(many(1, 2))
+    async with (
+        listening(client, last_event_id=1_000_000) as sse,
+        socket_to(client, "?last_event_id=1000000") as socket,
+    ):
+        fields = await sse.fields()
+        said = json.loads(fields["data"])
+        assert (fields["event"], fields["id"], said["reset"]) == ("reset", str(said["event_id"]), True)
+        assert json.loads(await socket.connection.get_message()) == said
+        growing.record(many(3, 1))
+        for feed in (sse, socket):
+            event = await feed.event()
+            assert event.request.correlation_id == correlation(3)
+            assert event.event_id > said["event_id"]
 
 
 async def test_only_what_matches_the_filters_is_told(growing: Captures, client: httpx.AsyncClient) -> None:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 
 from claudeproxy.api.insight_schemas import SessionDetail, SessionList
 from claudeproxy.insight.sessions import Sessions
+from tests.api.captures import answered, exchange, prompt, whole
+from tests.api.conftest import MAIN, Captures, app_on, served
 
 if TYPE_CHECKING:
-    import httpx
+    from pathlib import Path
 
-    from tests.api.conftest import Captures
+    import httpx
 
 PATH = "/api/claude/sessions"
 
@@ -67,6 +70,20 @@ async def test_a_session_shows_its_agents_as_a_tree_and_its_turns(api: httpx.Asy
     assert sorted(requests) == sorted([captures.ids[1], captures.ids[2]])
 
 
+async def test_a_session_s_turns_come_by_the_page_and_its_totals_are_of_all(api: httpx.AsyncClient) -> None:
+    whole = (await api.get(f"{PATH}/session-1")).json()
+    assert (whole["limit"], whole["offset"]) == (100, 0)
+    found = []
+    for offset in range(3):
+        page = (await api.get(f"{PATH}/session-1", params={"limit": 1, "offset": offset})).json()
+        paged = {"turns": page["turns"], "others": page["others"], "limit": 1, "offset": offset}
+        assert page == {**whole, **paged}
+        assert len(page["turns"]) <= 1
+        found += page["turns"]
+    assert found == whole["turns"]
+    assert whole["turns_total"] == len(found)
+
+
 @pytest.mark.parametrize("unknown", ["nobody", "session", "session-1%2F", "%00", "%F0%9F%8C%BF", "session-1 "])
 async def test_an_unknown_or_abbreviated_session_is_404(api: httpx.AsyncClient, unknown: str) -> None:
     answer = await api.get(f"{PATH}/{unknown}")
@@ -81,3 +98,20 @@ async def test_a_wrong_parameter_is_400(api: httpx.AsyncClient) -> None:
 
 def _flat(agents: list[dict]) -> list[dict]:
     return [one for agent in agents for one in (agent, *_flat(agent["children"]))]
+
+
+@pytest.mark.parametrize("path", ["team/one", "team%2Fone"])
+async def test_a_session_whose_id_has_slashes_has_its_routes(tmp_path: Path, path: str) -> None:
+    """An id is what a client made of it."""
+    captures = Captures(tmp_path / "captures.db")
+    captures.record([(1, exchange(1, body=whole(prompt()), response=answered()))])
+    captures.explain(1, prompt(), replace(MAIN, session_id="team/one"))
+    async with served(app_on(captures)) as client:
+        (listed,) = (await client.get(PATH)).json()["sessions"]
+        assert listed["session_id"] == "team/one"
+        found = await client.get(f"{PATH}/{path}")
+        carrying = await client.get(f"{PATH}/{path}/carrying")
+        unknown = await client.get(f"{PATH}/{path}/two")
+    assert (found.status_code, found.json()["session_id"]) == (200, "team/one")
+    assert (carrying.status_code, carrying.json()["session_id"]) == (200, "team/one")
+    assert (unknown.status_code, unknown.json()["error"]) == (404, "Session not found")

@@ -120,7 +120,7 @@ class Store:
             raise self.failures.pop()
         self.calls.append(list(exchanges))
         self.rows.update((exchange.correlation_id, exchange) for exchange in exchanges)
-        self.cursors = dict(cursors)
+        self.cursors.update(cursors)
 
     def recorder(self, root: Path) -> Recorder:
         return Recorder(root, self, load_cursors=lambda: self.cursors)

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
@@ -9,11 +9,11 @@ from claudeproxy.capture.batch import BATCH_BYTES, BATCH_EXCHANGES, Batch, Owner
 from claudeproxy.capture.heads import opening
 from claudeproxy.capture.journal_reader import JournalReader
 from claudeproxy.capture.locks import FileLock
+from claudeproxy.capture.quarantine import Place
 from claudeproxy.model import BodyKept, Instants, RecordedBody, RecordedExchange, State
 from tests.capture import support
 
-if TYPE_CHECKING:
-    from pathlib import Path
+PLACE = Place(directory=Path("owner"), number=1, start=(0, 0), key="one")
 
 
 def exchange(data: bytes = b"") -> RecordedExchange:
@@ -40,7 +40,7 @@ def test_it_is_full_by_number_or_by_bytes(count: int, size: int) -> None:
     batch = Batch()
     for number in range(count):
         assert not batch.full, number
-        batch.add(exchange(bytes(size)))
+        batch.add(exchange(bytes(size)), PLACE)
     assert batch.full
 
 

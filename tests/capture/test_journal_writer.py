@@ -236,3 +236,18 @@ def test_owed_ends_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     for number in range(3):
         writer.append_end(number, b"{}")
     assert (writer.statistics().owed_ends, writer.statistics().lost_ends) == (2, 1)
+
+
+def test_the_end_of_an_exchange_whose_beginning_was_deleted_is_refused(tmp_path: Path) -> None:
+    """Noticed at that end, whenever the file went: nothing of it could be recorded."""
+    writer = unlimited(tmp_path)
+    old = writer.new_exchange()
+    assert writer.append(RecordType.OPEN, old, b"{}")
+    segment_path(tmp_path / writer.owner, 0).unlink()
+    assert not writer.append_end(old, b"{}")
+    assert writer.statistics().last_error == "the journal was deleted"
+    new = writer.new_exchange()
+    assert writer.append(RecordType.OPEN, new, b"{}")
+    assert writer.append_end(new, b"{}")
+    assert [number for _, number, _ in contents(tmp_path, writer.owner)] == [new, new]
+    writer.close()

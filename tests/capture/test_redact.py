@@ -37,6 +37,8 @@ SECRET_NAMES = [
     "x-password",
     "signature",
     "X-AccessToken",
+    "Authentication-Info",
+    "DPoP",
 ]
 PLAIN_NAMES = [
     "anthropic-ratelimit-tokens-remaining",
@@ -76,6 +78,40 @@ def test_order_casing_and_number_of_fields_stay() -> None:
 @pytest.mark.parametrize("value", [b"Bearer abc.def", b"basic dXNlcjpwYXNz", b"  Token x"])
 def test_a_credential_under_an_unknown_name_is_noticed_by_its_look(value: bytes) -> None:
     assert redact_headers(((b"X-Whatever", value),)) == ((b"X-Whatever", b"[REDACTED]"),)
+
+
+@pytest.mark.parametrize(
+    "value", [b"NTLM abc", b"dpop x.y.z", b"ApiKey 5", b"AWS4-HMAC-SHA256 Credential=a", b"OAuth x"]
+)
+def test_schemes_beside_bearer_and_basic_are_credentials_too(value: bytes) -> None:
+    assert redact_headers(((b"X-Whatever", value),)) == ((b"X-Whatever", b"[REDACTED]"),)
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        (b"graphql-transport-ws", b"graphql-transport-ws"),
+        (b"realtime, openai-insecure-api-key.dummy", b"realtime, [REDACTED]"),
+        (b"base64url.bearer.authorization.k8s.io.ZHVtbXk, v4.channel.k8s.io", b"[REDACTED], v4.channel.k8s.io"),
+        (b"chat," + b"x" * 40, b"chat,[REDACTED]"),
+    ],
+)
+def test_subprotocols_that_are_credentials_go(value: bytes, expected: bytes) -> None:
+    """Browsers can set no other field of a WebSocket's handshake."""
+    assert redact_headers(((b"Sec-WebSocket-Protocol", value),)) == ((b"Sec-WebSocket-Protocol", expected),)
+
+
+def test_urls_under_any_name_are_redacted_as_urls() -> None:
+    headers = redact_headers(((b"X-Original-Url", b"/cb?code=dummy"), (b"x-next", b"see https://u:p@h/?sig=dummy")))
+    assert [value for _, value in headers] == [b"/cb?code=[REDACTED]", b"see https://[REDACTED]@h/?sig=[REDACTED]"]
+
+
+def test_a_key_is_found_in_any_case_escaped_and_as_a_name() -> None:
+    assert redact_headers(((b"sk-ant-api03-dummy", b"1"),)) == ((b"[REDACTED]", b"1"),)
+    assert redact_headers(((b"x", b"SK-ANT-API03-DUMMY"),)) == ((b"x", b"[REDACTED]"),)
+    assert redact_url("https://h/keys/sk%2Dant%2Dapi03%2Ddummy/x") == "https://h/keys/[REDACTED]/x"
+    assert redact_url("https://h/?api%255Fkey=dummy") == "https://h/?api%255Fkey=[REDACTED]"
+    assert redact_url("https://a:b@h/?next=http://c:d@i/") == "https://[REDACTED]@h/?next=http://[REDACTED]@i/"
 
 
 def test_a_challenge_is_no_credential() -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from claudeproxy.capture.journal_format import RecordType
+from claudeproxy.capture.journal_format import RecordType, segment_path
 from claudeproxy.capture.journal_reader import JournalReader
 from claudeproxy.model import BodyKept, State
 from tests.capture.support import KEY, Store, drain, end, make_tap, response, start, tell
@@ -266,3 +266,15 @@ def test_a_full_disk_costs_records_and_nothing_else(tmp_path: Path) -> None:
     assert first.request_body.data == b"full"
     assert first.response is not None, "the head came late, with the end"
     assert (first.response.status_code, first.response.body.kept) == (200, BodyKept.DROPPED)
+
+
+def test_an_exchange_whose_journal_is_deleted_is_counted_as_lost(tmp_path: Path) -> None:
+    told: list[tuple[str, str]] = []
+    tap = make_tap(tmp_path)
+    tap._on_drop = lambda key, reason: told.append((key, reason))
+    exchange = tap.exchange(begun := start())
+    segment_path(tmp_path / tap.writer.owner, 0).unlink()
+    exchange.end(end())
+    tell(tap)
+    assert (tap.statistics().lost, tap.statistics().dropped, tap.statistics().open) == (1, 0, 0)
+    assert told == [(begun.correlation_id, "the journal was deleted")]

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import sys
 
 import pytest
 
@@ -22,6 +23,22 @@ def test_a_full_pipe_neither_blocks_nor_raises() -> None:
     for _ in range(70_000):
         pipe.notify()
     assert pipe.wait(0)
+    pipe.close()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there are no such limits")
+def test_a_descriptor_beyond_those_of_select_can_be_waited_for() -> None:
+    import fcntl
+    import resource
+
+    if resource.getrlimit(resource.RLIMIT_NOFILE)[0] <= 1100:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (1200, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
+    pipe = WakePipe()
+    high = fcntl.fcntl(pipe.read_end, fcntl.F_DUPFD, 1100)
+    pipe.notify()
+    assert wake.wait(high, 5)
+    assert not wake.wait(high, 0)
+    os.close(high)
     pipe.close()
 
 

@@ -2,12 +2,16 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
 from typing import TYPE_CHECKING
 
 import pytest
 from cryptography import x509
 
+from claudeproxy.config import ClaudeProxyConfig
+from claudeproxy_cli.ca import delete_bundles
 from claudeproxy_cli.main import main
+from claudeproxy_cli.trust import LinuxStore, install_plan, uninstall_plan
 from tests.cli.support import cli, on_terminal
 
 if TYPE_CHECKING:
@@ -101,3 +105,39 @@ def test_facts_on_a_terminal_are_plain_lines(home: Path) -> None:
     code, text = on_terminal("ca", "show", "--home", home)
     assert code == 0
     assert "\x1b" not in text
+
+
+def test_nothing_of_the_old_authority_stays_after_a_rotation(home: Path) -> None:
+    """Neither its key nor its certificate is in any file of the home, and no draft of the new ones is left."""
+    assert main(["ca", "path", "--home", str(home)]) == 0
+    for name in ("ca-bundle.pem", "ca-bundle-0123456789ab.pem"):
+        (home / name).write_bytes((home / "ca.crt").read_bytes())
+    old = [
+        part for name in ("ca.key", "ca.crt") for part in (home / name).read_bytes().split(b"-----") if len(part) > 90
+    ]
+    assert len(old) == 4  # a key, an intermediate, and the root twice
+    assert main(["ca", "rotate", "--yes", "--home", str(home)]) == 0
+    assert sorted(path.name for path in home.iterdir()) == ["ca.crt", "ca.key"]
+    assert not [path for path in home.iterdir() for part in old if part in path.read_bytes()]
+    assert (home / "ca.key").stat().st_mode & 0o777 == 0o600
+
+
+def test_uninstalling_leaves_nothing_in_the_store_and_no_bundle(home: Path, tmp_path: Path) -> None:
+    """The plan's own commands, with a store in a directory of ours in place of the system's."""
+    assert main(["ca", "path", "--home", str(home)]) == 0
+    anchors = tmp_path / "anchors"
+    anchors.mkdir()
+    store = LinuxStore(name="test", anchors=str(anchors), refresh=("true",))
+    for plan in (
+        install_plan(home / "ca.crt", platform="linux", store=store),
+        uninstall_plan(home / "ca.crt", sha1="00", platform="linux", store=store),
+    ):
+        assert plan is not None
+        for command in plan.commands:
+            subprocess.run(command, check=True)
+        if plan.commands[0][0] == "install":
+            assert [path.read_bytes() for path in anchors.iterdir()] == [(home / "ca.crt").read_bytes()]
+    assert list(anchors.iterdir()) == []
+    (home / "ca-bundle.pem").write_bytes((home / "ca.crt").read_bytes())
+    delete_bundles(ClaudeProxyConfig.isolated(home=home))
+    assert sorted(path.name for path in home.iterdir()) == ["ca.crt", "ca.key"]

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 FREE = {"CLAUDEPROXY_BIND_ADDRESS": "127.0.0.1:0", "CLAUDEPROXY_API_ADDRESS": "127.0.0.1:0"}
-NAMES = ["configuration", "versions", "permissions", "authority", "trust", "ports", "handshake", "clock", "disk"]
-NAMES += ["database", "capture", "rules", "unclassified", "settings", "bypass"]
+NAMES = ["configuration", "versions", "permissions", "descriptors", "authority", "trust", "ports", "handshake", "clock"]
+NAMES += ["disk", "database", "capture", "record", "rules", "unclassified", "settings", "bypass"]
 
 
 def test_a_fresh_machine_passes_every_check_and_the_handshake_is_real(home: Path) -> None:

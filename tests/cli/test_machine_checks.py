@@ -13,7 +13,7 @@ from claudeproxy.config import ClaudeProxyConfig
 from claudeproxy.errors import StorageError
 from claudeproxy.retaining import RetentionSettings, run_retention
 from claudeproxy_cli.findings import Context
-from claudeproxy_cli.machine_checks import capture, clock, database, disk, permissions, versions
+from claudeproxy_cli.machine_checks import capture, clock, database, descriptors, disk, permissions, versions
 from tests.cli.support import altered, exchanges, fill
 
 if TYPE_CHECKING:
@@ -28,6 +28,19 @@ def context(home: Path) -> Context:
 def test_versions_are_named(context: Context) -> None:
     detail = versions(context).detail
     assert all(word in detail for word in ("claudeproxy", "Python", "SSL", "SQLite"))
+
+
+def test_more_connections_than_the_system_has_descriptors_for_are_said(
+    context: Context, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("claudeproxy_cli.machine_checks.obtainable", lambda: 1024)
+    found = descriptors(context)
+    assert (found.status, found.remedy and found.remedy.rpartition(" ")[2]) == ("warn", "384")
+    assert "allows 1,024" in found.detail
+    fewer = replace(context, config=ClaudeProxyConfig.isolated(home=context.home.path, max_connections=384))
+    assert descriptors(fewer).status == "ok"
+    monkeypatch.setattr("claudeproxy_cli.machine_checks.obtainable", lambda: None)
+    assert descriptors(context).status == "ok"
 
 
 def test_a_home_that_is_not_there_yet_is_fine(context: Context) -> None:

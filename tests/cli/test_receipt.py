@@ -79,9 +79,9 @@ def test_failures_are_counted_and_a_receipt_without_sources_says_so() -> None:
 
 def test_a_runs_requests_are_those_that_began_while_it_ran(captured: Path) -> None:
     with CaptureStorage(captured / "captures.db", read_only=True) as storage:
-        whole = read_receipt(storage, START, 1)
-        last = read_receipt(storage, START + 8 * MINUTE, 1)
-        none = read_receipt(storage, START + 60 * MINUTE, 1)
+        whole = read_receipt(storage, START, [1])
+        last = read_receipt(storage, START + 8 * MINUTE, [1])
+        none = read_receipt(storage, START + 60 * MINUTE, [1])
         newest = storage.get_request(last.largest or "")
     assert (whole.requests, whole.failed, whole.received) == (10, 0, sum(range(100, 110)))
     assert whole.sent == sum(tokens for _, tokens in whole.sources)
@@ -94,31 +94,50 @@ def test_a_runs_requests_are_those_that_began_while_it_ran(captured: Path) -> No
 def test_failed_exchanges_are_counted(home: Path) -> None:
     fill(home, [altered(0), altered(1, state=State.ABORTED_BY_CLIENT)])
     with CaptureStorage(home / "captures.db", read_only=True) as storage:
-        assert read_receipt(storage, START, 1).failed == 1
+        assert read_receipt(storage, START, [1]).failed == 1
+
+
+@pytest.mark.parametrize(
+    ("path", "changes", "failed"),
+    [
+        ("/api/claude_code/settings", {"status_code": 404}, 0),
+        ("/api/claude_code/settings", {"status_code": 403}, 1),
+        ("/v1/messages/count_tokens?beta=true", {"status_code": 404}, 1),
+        ("/v1/messages", {"status_code": 404}, 1),
+    ],
+)
+def test_settings_that_an_account_does_not_have_are_no_failure(
+    home: Path, path: str, changes: dict[str, int], failed: int
+) -> None:
+    answer = replace(altered(1).response, **changes)  # type: ignore[type-var]
+    fill(home, [altered(0), altered(1, url=f"https://api.anthropic.com{path}", response=answer)])
+    with CaptureStorage(home / "captures.db", read_only=True) as storage:
+        assert read_receipt(storage, START, [1]).failed == failed
 
 
 def test_of_several_proxies_only_ones_own_requests_count(home: Path) -> None:
     fill(home, [altered(0, owner="20261122T220000-100-aa"), altered(1, owner="20261122T220000-200-bb")])
     with CaptureStorage(home / "captures.db", read_only=True) as storage:
-        assert read_receipt(storage, START, 100).received == 100
-        assert read_receipt(storage, START, 200).received == 101
-        assert read_receipt(storage, START, 300).requests == 0
-    assert relayed_by("anything", 1)
+        assert read_receipt(storage, START, [100]).received == 100
+        assert read_receipt(storage, START, [200]).received == 101
+        assert read_receipt(storage, START, [300]).requests == 0
+        assert read_receipt(storage, START, [100, 200]).requests == 2
+    assert relayed_by("anything", [1])
 
 
 def test_what_is_left_in_the_journal_is_waited_for(tmp_path: Path) -> None:
-    wait_until_recorded(tmp_path / "missing", 100, seconds=60)
+    wait_until_recorded(tmp_path / "missing", [100], seconds=60)
     (tmp_path / "20261122T220000-200-bb").mkdir()
-    wait_until_recorded(tmp_path, 100, seconds=60)
+    wait_until_recorded(tmp_path, [100], seconds=60)
     began = time.monotonic()
-    wait_until_recorded(tmp_path, 200, seconds=0.1)
+    wait_until_recorded(tmp_path, [200], seconds=0.1)
     assert time.monotonic() - began >= 0.1
 
 
 def test_what_is_stored_and_explained_is_not_waited_for(captured: Path) -> None:
     with CaptureStorage(captured / "captures.db", read_only=True) as storage:
         began = time.monotonic()
-        wait_until_settled(storage, START, 1, seconds=60)
+        wait_until_settled(storage, START, [1], seconds=60)
         assert time.monotonic() - began < 30
 
 
@@ -126,7 +145,7 @@ def test_what_never_ends_is_waited_for_so_long_and_no_longer(home: Path) -> None
     fill(home, [altered(0, state=State.IN_FLIGHT, response=None)])
     with CaptureStorage(home / "captures.db", read_only=True) as storage:
         began = time.monotonic()
-        wait_until_settled(storage, START, 1, seconds=0.1)
+        wait_until_settled(storage, START, [1], seconds=0.1)
         assert 0.1 <= time.monotonic() - began < 30
 
 

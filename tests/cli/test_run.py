@@ -182,7 +182,7 @@ async def test_a_proxy_that_cannot_start_stops_nothing_unless_strict(home: Path,
     result = await run(None, home, *flags, "--", "sh", "-c", "echo ran; exit 4", **environment)
     (line,) = result.stderr.decode().splitlines()
     assert "the proxy cannot start" in line
-    assert (result.returncode, result.stdout) == ((1, b"") if flags else (4, b"ran\n"))
+    assert (result.returncode, result.stdout) == ((125, b"") if flags else (4, b"ran\n"))
 
 
 async def test_a_command_that_is_not_there_is_127_before_anything_starts(home: Path) -> None:

@@ -73,8 +73,8 @@ def test_a_state_is_read_back_and_private(tmp_path: Path) -> None:
     write_state(path, SERVER)
     assert read_state(path) == SERVER
     assert path.stat().st_mode & 0o777 == 0o600
-    write_state(path, RunningServer(pid=1, proxy=("h", 1), api=None, version="1"))
-    assert read_state(path) == RunningServer(pid=1, proxy=("h", 1), api=None, version="1")
+    write_state(path, RunningServer(pid=1, proxy=("h", 1), api=None, version="1", particular=True))
+    assert read_state(path) == RunningServer(pid=1, proxy=("h", 1), api=None, version="1", particular=True)
     assert [p.name for p in tmp_path.iterdir()] == ["serve.json"]
 
 

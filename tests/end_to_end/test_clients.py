@@ -108,25 +108,6 @@ async def test_an_upstream_over_tls_is_verified_with_the_given_ca(home: Path, tm
     _one(home, "connect")
 
 
-@pytest.mark.parametrize("fault", ["unknown authority", "wrong name"])
-async def test_a_wrong_upstream_certificate_is_refused(home: Path, tmp_path: Path, fault: str) -> None:
-    """Nothing of the request, the key least of all, is sent to somebody who may be anybody."""
-    authority = trustme.CA()
-    trusted = trustme.CA() if fault == "unknown authority" else authority
-    trusted.cert_pem.write_to_path(str(tmp_path / "extra.pem"))
-    name = "localhost" if fault == "unknown authority" else "elsewhere.example"
-    async with mocking(always(text("no")), tls=_tls(authority, name)) as mock:
-        async with serving(home, _secure(mock), upstream_ca=tmp_path / "extra.pem") as running:
-            async with running.client("connect") as client:
-                response = await ask(client, prompt("hello"))
-        assert mock.received == []
-    assert response.status_code == 502
-    assert "(certificate)" in json.loads(raw(response))["error"]["message"]
-    (pair,) = captured(home)
-    assert (pair.request.state, pair.request.error_kind) == (State.UPSTREAM_ERROR, "certificate")
-    assert pair.whole.origin == "proxy"
-
-
 async def test_a_client_that_distrusts_us_is_one_log_line_with_the_remedy(home: Path, tmp_path: Path) -> None:
     """It comes again and again, as clients do, and is said once."""
     log = tmp_path / "serve.log"

@@ -1,14 +1,13 @@
-"""Starting, starting again, and every way to die in between: nothing that reached the upstream is lost."""
+"""Starting and starting again; a recorder that dies in between. Kills under load: tests/integrity/kills.py."""
 
 from __future__ import annotations
 
 import os
 import signal
 import sqlite3
-from contextlib import closing, suppress
+from contextlib import closing
 from typing import TYPE_CHECKING
 
-import httpx
 import pytest
 import trio
 
@@ -16,28 +15,20 @@ from claudeproxy.errors import ConfigError, DatabaseVersionError
 from claudeproxy.model import State
 from claudeproxy.service import ClaudeProxy
 from claudeproxy.supervisor import RecorderProcess
-from claudeproxy.testing import Gate, Pace, always, says, text
-from claudeproxy.testing.scripts import Replies
+from claudeproxy.testing import always, text
 from tests.support.service import (
-    HEADERS,
     PATIENCE,
     ask,
     captured,
-    command_serving,
     configuration,
-    kill_group,
     mocking,
     prompt,
-    raw,
     serving,
-    stop,
     wait_captured,
 )
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    from tests.support.service import Running
 
 
 async def test_the_authority_and_its_key_are_the_same_after_a_restart(home: Path) -> None:
@@ -110,74 +101,3 @@ async def test_a_recorder_that_is_killed_at_the_very_end_gets_another_life(home:
             await ask(client, prompt("last"))
             os.kill(pid, signal.SIGKILL)
     assert [pair.body for pair in captured(home)] == [prompt("first"), prompt("last")]
-
-
-CLIENTS = 4
-
-
-async def _journal_is_read(home: Path) -> None:
-    """Only the living relay's journal is left: what the dead one wrote is recorded and cleaned up."""
-    with trio.fail_after(PATIENCE):
-        while len([entry for entry in (home / "journal").iterdir() if entry.is_dir()]) > 1:  # noqa: ASYNC110
-            await trio.sleep(0.02)
-
-
-async def _hammer(running: Running, number: int, answered: dict[bytes, bytes]) -> None:
-    """Ask one thing after another until the proxy is gone."""
-    with suppress(httpx.TransportError):
-        async with running.client("connect" if number % 2 else "reverse") as client:
-            for part in range(10_000):
-                body = prompt(f"client {number} part {part}", stream=bool(part % 2))
-                answered[body] = raw(await ask(client, body))
-
-
-async def test_a_service_killed_under_load_loses_nothing_that_reached_the_upstream(home: Path) -> None:
-    """SIGKILL to relay and recorder at once. What was streaming then is `interrupted`, with what had come of it."""
-    gate = Gate()
-    held = text("This answer never ends. " * 20, pace=Pace(gate=gate))
-    script = Replies().on(says("hold"), held).on(lambda _: True, text("Answered."))
-    answered: dict[bytes, bytes] = {}
-    open_bodies = {prompt(f"hold {number}", stream=True) for number in range(4)}
-    async with mocking(script) as mock:
-        async with command_serving(home, mock.url) as running, trio.open_nursery() as nursery:
-
-            async def hold(body: bytes, *, task_status: trio.TaskStatus[None]) -> None:
-                """Started when the answer's head is here; what a client has seen is in the journal."""
-                with suppress(httpx.TransportError):
-                    async with (
-                        running.client() as client,
-                        client.stream("POST", "/v1/messages", content=body, headers=HEADERS) as response,
-                    ):
-                        task_status.started()
-                        await response.aread()
-
-            for body in open_bodies:
-                await nursery.start(hold, body)
-            for number in range(CLIENTS):
-                nursery.start_soon(_hammer, running, number, answered)
-            with trio.fail_after(PATIENCE):
-                await mock.wait_message(60)
-            assert running.process is not None
-            kill_group(running.process.pid)
-            await running.process.wait()
-        async with command_serving(home, mock.url) as running:
-            await _journal_is_read(home)
-            reached = {request.body for request in mock.messages}
-            await stop(running)
-    everything = captured(home)
-    pairs = {pair.body: pair for pair in everything}
-    assert pairs.keys() >= reached >= answered.keys() | open_bodies
-    # The journal is written before the upstream: at most one request of each client was begun and never got there.
-    begun_only = [pair for pair in everything if pair.body not in reached]
-    assert {pair.request.state for pair in begun_only} <= {State.INTERRUPTED}
-    assert len(everything) == len(reached) + len(begun_only) <= len(answered) + len(open_bodies) + CLIENTS
-    assert len({pair.request.owner for pair in everything}) == 1
-    for body in open_bodies:
-        assert pairs[body].request.state is State.INTERRUPTED
-        assert pairs[body].request.status_code == 200
-    for body, answer in answered.items():
-        assert pairs[body].answer == answer
-    # The end is written after the last byte was delivered: a client may have had all when the relay died in between.
-    cut_short = [body for body in answered if pairs[body].request.state is not State.COMPLETE]
-    assert {pairs[body].request.state for body in cut_short} <= {State.INTERRUPTED}
-    assert len(cut_short) <= CLIENTS

@@ -10,6 +10,7 @@ from claudeproxy.export.jsonl import FORMAT, VERSION, line
 from claudeproxy.store.values import RequestFilters
 from tests.api.captures import correlation, prompt
 from tests.export.support import BINARY, SURROGATE
+from tests.export.test_websockets import exported
 
 if TYPE_CHECKING:
     from claudeproxy.store.storage import CaptureStorage
@@ -113,7 +114,7 @@ def test_what_failed_is_there_with_its_error(stored: CaptureStorage) -> None:
     assert written(stored, 10)["response"] is None
 
 
-def test_every_field_stands_in_the_documentation(stored: CaptureStorage) -> None:
+def test_every_field_stands_in_the_documentation(stored: CaptureStorage, tmp_path: Path) -> None:
     """And nothing stands there that is not written."""
     documented = set(re.findall(r"^\| `([a-z_0-9.\[\]]+)`", PAGE.read_text(encoding="utf-8"), re.MULTILINE))
     found: set[str] = set()
@@ -128,5 +129,5 @@ def test_every_field_stands_in_the_documentation(stored: CaptureStorage) -> None
         else:
             found.add(place)
 
-    walk(written(stored, 1), "")
+    walk(written(stored, 1) | {"websocket": exported(tmp_path / "other.db", line)["websocket"]}, "")
     assert found == documented

@@ -6,6 +6,7 @@ import pytest
 
 from claudeproxy.errors import NotFoundError
 from claudeproxy.insight import sessions as module
+from claudeproxy.insight import turns
 from claudeproxy.insight.session_values import SessionFilters
 from claudeproxy.insight.sessions import Sessions
 from claudeproxy.model import Answer, Identity, State
@@ -271,4 +272,4 @@ def test_sessions_are_found_by_their_index(storage):
         steps = plan(statement, {"sessions": "[]"})
         assert any("q USING INDEX requests_session" in step for step in steps)
         assert any("requests_retry" in step for step in steps)
-    assert any("q USING INDEX requests_session" in step for step in plan(module.REQUESTS, ("s",)))
+    assert any("q USING INDEX requests_session" in step for step in plan(turns.PLACES, ("s",)))

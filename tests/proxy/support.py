@@ -10,19 +10,20 @@ from typing import TYPE_CHECKING
 
 import trio
 
+from claudeproxy.model import Direction
 from claudeproxy.proxy.server import ProxyServer
 from claudeproxy.proxy.settings import ProxySettings, parse_upstream
 from claudeproxy.sansio.target import HostSet
 from claudeproxy.tls.authority import CertificateAuthority
 from claudeproxy.tls.cache import CertificateCache
-from tests.support.wire import Wire
+from tests.support.faulty_client import API, Ways, request
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from claudeproxy.model import Buffer, ExchangeEnd, ExchangeStart, RawHeaders, ResponseStart, Tap
 
-API = "api.anthropic.com"
+__all__ = ["API", "request"]
 
 
 @cache
@@ -47,6 +48,8 @@ class Recorded:
     informational: list[int] = field(default_factory=list)
     head: ResponseStart | None = None
     response: bytes = b""
+    sent: bytes = b""  # after a 101
+    received: bytes = b""
     ends: list[ExchangeEnd] = field(default_factory=list)
     ended: trio.Event = field(default_factory=trio.Event)
 
@@ -70,6 +73,14 @@ class Recorded:
         assert self.head is not None
         self.response += bytes(data)
 
+    def websocket(self, direction: Direction, data: Buffer) -> None:
+        assert self.head is not None
+        assert not self.ends
+        if direction is Direction.SENT:
+            self.sent += bytes(data)
+        else:
+            self.received += bytes(data)
+
     def end(self, end: ExchangeEnd) -> None:
         self.ends.append(end)
         self.ended.set()
@@ -83,6 +94,7 @@ class _Half:
         self.request_body = recorded.request_body
         self.response_start = recorded.response_start
         self.response_body = recorded.response_body
+        self.websocket = recorded.websocket
         self.end = recorded.end
 
     def informational(self, status_code: int, headers: RawHeaders) -> None:
@@ -114,66 +126,13 @@ class MemoryTap:
         return recorded
 
 
-class Proxy:
+class Proxy(Ways):
     """A running proxy and the ways into it."""
 
     def __init__(self, server: ProxyServer, tap: MemoryTap, address: tuple[str, int]) -> None:
+        super().__init__(address, trusting_context)
         self.server = server
         self.tap = tap
-        self.host, self.port = address
-        self._open: list[Wire] = []
-
-    @property
-    def own_host(self) -> str:
-        return f"127.0.0.1:{self.port}"
-
-    async def dial(self) -> Wire:
-        raw = await trio.open_tcp_stream(self.host, self.port)  # noqa: TID251
-        wire = Wire(raw, raw)
-        self._open.append(wire)
-        return wire
-
-    async def dial_tls(self, name: str, below: Wire | None = None) -> Wire:
-        below = below or await self.dial()
-        stream = trio.SSLStream(below.stream, trusting_context(), server_hostname=name, https_compatible=True)
-        await stream.do_handshake()
-        return Wire(stream, below.raw)
-
-    async def connect(self, host: str, port: int, over: Wire | None = None) -> Wire:
-        wire = over or await self.dial()
-        await wire.send(f"CONNECT {host}:{port} HTTP/1.1\r\nHost: {host}:{port}\r\n\r\n".encode())
-        head = await wire.read_head()
-        assert head.startswith(b"HTTP/1.1 200 "), head
-        return wire
-
-    # Each way in gives a wire and the target and Host that a request for the API's `path` has there.
-
-    async def enter(self, mode: str, path: str) -> tuple[Wire, str, str]:
-        if mode == "connect+tls":
-            return await self.dial_tls(API, await self.connect(API, 443)), path, API
-        if mode == "connect+plain":
-            return await self.connect(API, 80), path, API
-        if mode == "tls":
-            return await self.dial_tls(API), path, API
-        if mode == "tls to proxy, connect+tls":
-            outer = await self.connect(API, 443, over=await self.dial_tls("localhost"))
-            return await self.dial_tls(API, outer), path, API
-        if mode == "tls to proxy by IP, connect+tls":
-            outer = await self.connect(API, 443, over=await self.dial_tls("127.0.0.1"))
-            return await self.dial_tls(API, outer), path, API
-        if mode == "tls to proxy, reverse":
-            return await self.dial_tls("localhost"), path, f"localhost:{self.port}"
-        if mode == "reverse":
-            return await self.dial(), path, self.own_host
-        if mode == "absolute":
-            return await self.dial(), f"http://{API}{path}", API
-        if mode == "absolute to the proxy":
-            return await self.dial(), f"http://{self.own_host}{path}", self.own_host
-        raise AssertionError(mode)
-
-    async def close(self) -> None:
-        for wire in self._open:
-            await wire.close()
 
 
 MODES = {
@@ -217,11 +176,6 @@ async def running_proxy(
         finally:
             await proxy.close()
             server.abort()
-
-
-def request(method: str, target: str, host: str, body: bytes = b"", *, fields: str = "") -> bytes:
-    length = f"Content-Length: {len(body)}\r\n" if body or method == "POST" else ""
-    return f"{method} {target} HTTP/1.1\r\nHost: {host}\r\n{fields}{length}\r\n".encode() + body
 
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"

@@ -6,7 +6,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from claudeproxy.errors import ProtocolError
 from claudeproxy.proxy.body import Body
 from claudeproxy.sansio.headers import Framing
 
@@ -48,6 +47,9 @@ def test_a_body_that_ends_with_the_connection_takes_all() -> None:
     assert repr(body) == "<Body CLOSE open>"
 
 
-def test_malformed_chunks_are_an_error() -> None:
-    with pytest.raises(ProtocolError):
-        Body(Framing.CHUNKED, 0).feed(b"-1\r\n")
+def test_malformed_chunks_are_a_fault_and_what_stood_before_them_is_not_lost() -> None:
+    body = Body(Framing.CHUNKED, 0)
+    assert body.feed(b"2\r\nab\r\n-1\r\n") == (b"2\r\nab\r\n", [b"ab"], b"")
+    assert str(body.fault) == "malformed chunk-size line"
+    assert body.feed(b"1\r\nc\r\n0\r\n\r\n") == (b"", (), b"")
+    assert not body.ended

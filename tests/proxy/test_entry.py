@@ -111,11 +111,13 @@ def route(
     layer: Layer | None = None,
     endpoints: Endpoints = HERE,
     method: str = "GET",
-    host: str = "localhost",
+    host: str | None = None,
     fields: tuple[tuple[bytes, bytes], ...] = (),
 ) -> Route | ConnectRequest | OwnAnswer:
+    layer = layer or Layer()
+    host = host or ("localhost" if layer.authority is None else layer.authority[0])
     head = RequestHead(method=method, target=target, http_version="1.1", headers=((b"Host", host.encode()), *fields))
-    return route_request(settings or ProxySettings(), layer or Layer(), endpoints, head)
+    return route_request(settings or ProxySettings(), layer, endpoints, head)
 
 
 @pytest.mark.parametrize(
@@ -139,6 +141,8 @@ def route(
             ("connect", "http://gw.example:8080/base/v1", "/base/v1", f"https://{API}/v1", "gw.example:8080", True),
         ),
         (f"https://{API}/v1", INSIDE, API, None, ("connect", f"https://{API}/v1", "/v1", "=", None, True)),
+        (f"https://{API}/v1", INSIDE, "other.example", None, ("connect", f"https://{API}/v1", "/v1", "=", API, True)),
+        ("/v1", INSIDE, f"{API.upper()}.:8443", None, ("connect", f"https://{API}/v1", "/v1", "=", None, True)),
         (f"http://{API}/v1", Layer(), API, None, ("absolute", f"http://{API}/v1", "/v1", "=", None, True)),
         (f"http://{API}", Layer(), f"{API.upper()}:80", None, ("absolute", f"http://{API}/", "/", "=", None, True)),
         (f"https://{API}/v1", Layer(), "x", None, ("absolute", f"https://{API}/v1", "/v1", "=", API, True)),
@@ -236,6 +240,29 @@ def test_a_page_from_elsewhere_is_refused_in_clear_forms_and_let_through_in_tunn
     assert status(route("/v1", fields=fields)) == 403
     assert status(route(f"http://{API}/v1", fields=fields)) == 403
     assert status(route("/v1", layer=INSIDE, fields=fields)) == 200
+
+
+@pytest.mark.parametrize(("host", "status"), [("other.example", 421), ("a@b", 400), ("a b", 400), ("127.1", 400)])
+def test_a_request_in_a_tunnel_for_another_host_or_none_is_refused(host: str, status: int) -> None:
+    with pytest.raises(ProtocolError) as caught:
+        route("/v1", layer=INSIDE, host=host)
+    assert caught.value.status_hint == status
+
+
+def test_a_connect_with_a_body_is_refused() -> None:
+    """Its body would be the tunnel's first bytes."""
+    for fields in ((b"Content-Length", b"3"), (b"Transfer-Encoding", b"chunked")):
+        with pytest.raises(ProtocolError):
+            route("github.com:22", method="CONNECT", fields=(fields,))
+    assert isinstance(route("github.com:22", method="CONNECT", fields=((b"Content-Length", b"0"),)), ConnectRequest)
+
+
+def test_an_http_1_0_request_without_host_gets_one_in_a_tunnel() -> None:
+    """What is sent on is HTTP/1.1, which needs it."""
+    head = RequestHead(method="GET", target="/v1", http_version="1.0", headers=())
+    decision = route_request(ProxySettings(), INSIDE, HERE, head)
+    assert isinstance(decision, Route)
+    assert decision.host == API.encode()
 
 
 def test_an_http_1_0_request_needs_no_host() -> None:

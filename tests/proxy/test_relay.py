@@ -132,22 +132,33 @@ async def test_a_chunked_request_with_trailers_arrives_verbatim_and_its_payload_
 
 
 @pytest.mark.parametrize(
-    ("method", "answer"),
+    ("method", "answer", "connections"),
     [
-        ("HEAD", b"HTTP/1.1 200 OK\r\nContent-Length: 1234\r\n\r\n"),
-        ("GET", b"HTTP/1.1 204 No Content\r\nX-A: 1\r\n\r\n"),
-        ("GET", b"HTTP/1.1 304 Not Modified\r\nContent-Length: 99\r\nETag: x\r\n\r\n"),
-        ("POST", b"HTTP/1.1 529 \r\nContent-Length: 0\r\n\r\n"),
+        # Where a body is announced that must not come, the upstream is asked on another connection: it may come.
+        ("HEAD", b"HTTP/1.1 200 OK\r\nContent-Length: 1234\r\n\r\n", 2),
+        ("GET", b"HTTP/1.1 204 No Content\r\nX-A: 1\r\n\r\n", 1),
+        ("GET", b"HTTP/1.1 304 Not Modified\r\nContent-Length: 99\r\nETag: x\r\n\r\n", 2),
+        ("POST", b"HTTP/1.1 529 \r\nContent-Length: 0\r\n\r\n", 1),
     ],
 )
-async def test_answers_without_a_body_leave_the_connection_usable(method: str, answer: bytes) -> None:
-    async with raw_upstream(answering(answer, OK)) as upstream, running_proxy(upstream.url) as proxy:
+async def test_answers_without_a_body_leave_the_clients_connection_usable(
+    method: str, answer: bytes, connections: int
+) -> None:
+    answers = [OK, answer]
+
+    async def script(wire: Wire) -> None:
+        while answers:
+            await wire.read_message()
+            await wire.send(answers.pop())
+        await wire.wait_gone()
+
+    async with raw_upstream(script) as upstream, running_proxy(upstream.url) as proxy:
         client, target, host = await proxy.enter("reverse", "/v1/thing")
         await client.send(request(method, target, host))
         assert await client.read_head() == answer
         await client.send(request("GET", target, host))
         assert await client.read_exactly(len(OK)) == OK
-        assert upstream.connections == 1
+        assert upstream.connections == connections
         assert [r.end_value.state for r in await proxy.tap.ended(2)] == [State.COMPLETE] * 2
         assert proxy.tap.exchanges[0].response == b""
 

@@ -91,21 +91,6 @@ async def test_a_shortage_of_descriptors_passes() -> None:
         nursery.cancel_scope.cancel()
 
 
-async def test_connections_over_the_limit_wait_for_a_place() -> None:
-    async with (
-        raw_upstream(answering(OK, OK)) as upstream,
-        running_proxy(upstream.url, max_connections=1) as proxy,
-    ):
-        first, target, host = await proxy.enter("reverse", "/v1/models")
-        await first.send(request("GET", target, host))
-        assert await first.read_exactly(len(OK)) == OK
-        second, target, host = await proxy.enter("reverse", "/v1/models")
-        await second.send(request("GET", target, host))
-        assert proxy.server.statistics().connections == 1
-        await first.close()
-        assert await second.read_exactly(len(OK)) == OK
-
-
 async def test_a_bug_ends_its_connection_only_and_is_logged_without_values(monkeypatch: pytest.MonkeyPatch) -> None:
     calls = 0
     secret = "sk-ant-api03-" + "dummy"

@@ -275,9 +275,10 @@ async def test_malformed_chunks_from_the_upstream_are_not_passed_on(at_once: boo
         if not at_once:
             await client.read_until(EVENT)
             client_has_event.set()
-        assert await client.read_to_end() == b""
+        assert await client.read_to_end() == (CHUNKED + EVENT if at_once else b"")
         end = await end_of_only(proxy)
         assert (end.state, end.error_kind) == (State.CUT_BY_UPSTREAM, "protocol")
+        assert (await proxy.tap.only()).response == b"data: 1"
 
 
 async def test_bytes_after_an_answer_keep_its_connection_out_of_the_pool() -> None:

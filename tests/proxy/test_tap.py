@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import structlog
 
-from claudeproxy.model import EntryMode, ExchangeEnd, ExchangeStart, ResponseStart, State
+from claudeproxy.model import Direction, EntryMode, ExchangeEnd, ExchangeStart, ResponseStart, State
 from claudeproxy.proxy.tap import NullTap, SafeTap
 
 START = ExchangeStart(
@@ -34,7 +34,7 @@ END = ExchangeEnd(
     response_head_us=0,
     connect_us=0,
 )
-METHODS = ["request_body", "informational", "response_start", "response_body", "end"]
+METHODS = ["request_body", "informational", "response_start", "response_body", "websocket", "end"]
 
 
 class FussyTap(NullTap):
@@ -64,6 +64,7 @@ def test_the_first_failure_is_logged_and_the_rest_is_not_told(fails_in: str) -> 
         exchange.informational(100, ())
         exchange.response_start(HEAD)
         exchange.response_body(b"x")
+        exchange.websocket(Direction.SENT, b"x")
         exchange.end(END)
     assert inner.calls == METHODS[: METHODS.index(fails_in) + 1]
     assert tap.failures == 1
@@ -77,5 +78,6 @@ def test_a_tap_that_works_is_told_everything() -> None:
     exchange.informational(100, ())
     exchange.response_start(HEAD)
     exchange.response_body(b"x")
+    exchange.websocket(Direction.SENT, b"x")
     exchange.end(END)
     assert inner.calls == METHODS

@@ -45,6 +45,8 @@ async def test_frames_go_both_ways_byte_for_byte_until_both_sides_are_through(mo
         assert recorded.head is not None
         assert recorded.head.status_code == 101
         assert recorded.request == recorded.response == b""
+        assert recorded.sent == b"\x81\x85mask!bytes"
+        assert recorded.received == b"\x81\x05hello\x88\x00"
         assert recorded.end_value.state is State.COMPLETE
     assert b"Upgrade: websocket\r\n" in seen[0]
     assert b"Connection: Upgrade\r\n" in seen[0]

@@ -238,5 +238,17 @@ def test_json_beyond_any_message_is_not_read() -> None:
     assert read_answer(body, headers, status_code=200, max_decoded=128 << 20) == Answer()
 
 
+def test_of_a_stream_that_bursts_the_beginning_is_read() -> None:
+    """The raw bytes are the record; reading all of them would keep everybody else's waiting."""
+    start = b'data: {"type":"message_start","message":{"type":"message","usage":{"input_tokens":7}}}\n\n'
+    end = b'data: {"type":"message_delta","delta":{},"usage":{"output_tokens":42}}\n\n'
+    body = start + (b":" + b" " * MIB + b"\n\n") * 33 + end
+    headers = (*STREAM, (b"Content-Encoding", b"gzip"))
+    plain = read(body, STREAM, max_decoded=64 * MIB).usage
+    coded = read(gzip.compress(body, 1), headers, max_decoded=64 * MIB).usage
+    assert (plain.input_tokens, plain.output_tokens) == (7, 42)
+    assert (coded.input_tokens, coded.output_tokens) == (7, None)
+
+
 def test_lone_surrogates_are_let_through() -> None:
     assert parse_json(b'"a\\ud83d"') == "a\ud83d"

@@ -141,6 +141,8 @@ def test_it_says_where_it_stands() -> None:
         b"0\r\na: b\r\n c\r\n\r\n",
         b"0\r\na: b\n\r\n", b"0\r\n\n", b"0\r\na: \x00\r\n\r\n", b"0\r\na: b\rc\r\n\r\n",
         b"0\r\nContent-Length: 5\r\n\r\n", b"0\r\ntransfer-encoding: chunked\r\n\r\n", b"0\r\nHost: a\r\n\r\n",
+        b"0\r\nAuthorization: a\r\n\r\n", b"0\r\nSET-COOKIE: a\r\n\r\n", b"0\r\nConnection: a\r\n\r\n",
+        b"0\r\ncontent-encoding: gzip\r\n\r\n",
     ],
 )  # fmt: skip
 def test_what_servers_read_differently_is_a_protocol_error(body: bytes) -> None:

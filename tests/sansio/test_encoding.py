@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from claudeproxy.errors import ProtocolError
-from claudeproxy.sansio.encoding import Decoder, decode, decode_prefix, split_codings
+from claudeproxy.sansio.encoding import Decoder, decode, decode_prefix
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -76,76 +76,25 @@ def test_truncated_input_is_an_error_and_its_prefix_decodes(cut: int, coding: st
     assert data.startswith(decode_prefix(encoded[:cut], coding, max_bytes=MIB))
 
 
-@pytest.mark.parametrize("coding", ["gzip", "deflate", "br", "zstd"])
-@pytest.mark.parametrize("size", [65_536, 65_537, 5 * 65_536, 1_000_003])
-def test_output_of_many_pieces_comes_whole(coding: str, size: int) -> None:
-    """Highly compressible input leaves output waiting inside the coder; none of it may be forgotten."""
-    data = b"a" * size
-    assert decode(ENCODERS[coding](data), coding, max_bytes=size) == data
+@pytest.mark.parametrize("coding", ["gzip", "deflate"])
+def test_what_came_before_a_corrupt_byte_is_decoded(coding: str) -> None:
+    """The beginning of an answer says what it cost, also when a byte of its end arrived wrong."""
+    text = b"".join(b'data: {"delta": %d}\n\n' % (number * 7919 % 10007) for number in range(400))
+    encoded = bytearray(ENCODERS[coding](text))
+    corrupt = len(encoded) * 3 // 4
+    encoded[corrupt:] = b"\xff" * (len(encoded) - corrupt)
+    decoded = decode_prefix(bytes(encoded), coding, max_bytes=MIB)
+    assert text.startswith(decoded[: len(text) // 2])
+    assert len(decoded) > len(text) // 2
 
 
-@pytest.mark.parametrize("coding", ["gzip", "deflate", "br", "zstd"])
-def test_a_bomb_stops_at_the_bound(coding: str) -> None:
-    bomb = ENCODERS[coding](b"\0" * 50_000_000)
-    with pytest.raises(ProtocolError, match="more than 1000000") as caught:
-        decode(bomb, coding, max_bytes=1_000_000)
-    assert caught.value.status_hint == 413
-    assert decode_prefix(bomb, coding, max_bytes=1_000_000) == b"\0" * 1_000_000
-
-
-def test_a_bomb_inside_another_coding_stops_at_the_bound() -> None:
-    bomb = gzip.compress(gzip.compress(b"\0" * 50_000_000))
-    with pytest.raises(ProtocolError, match="more than"):
-        decode(bomb, "gzip, gzip", max_bytes=1_000_000)
-
-
-def test_gzip_may_have_several_members_and_zero_padding() -> None:
-    data = gzip.compress(b"one ") + gzip.compress(b"two") + b"\0" * 20
-    assert decode(data, "gzip", max_bytes=MIB) == b"one two"
-
-
-def test_zstd_may_have_several_frames() -> None:
-    frame = zstandard.ZstdCompressor().compress
-    assert decode(frame(b"one ") + frame(b"two"), "zstd", max_bytes=MIB) == b"one two"
-
-
-def test_zstd_windows_beyond_eight_mebibytes_are_refused() -> None:
-    """RFC 9659."""
-    parameters = zstandard.ZstdCompressionParameters(window_log=24, write_content_size=False)
-    compressor = zstandard.ZstdCompressor(compression_params=parameters).compressobj()
-    frame = compressor.compress(b"x" * 100) + compressor.flush()
-    with pytest.raises(ProtocolError, match="corrupt"):
-        decode(frame, "zstd", max_bytes=MIB)
-
-
-@pytest.mark.parametrize("split", [0, 1, 2])
-def test_deflate_may_be_raw(split: int) -> None:
-    encoded = raw_deflate(b"hello hello hello")
-    decoder = Decoder("deflate", max_bytes=MIB)
-    assert decoder.feed(encoded[:split]) + decoder.feed(encoded[split:]) == b"hello hello hello"
-    decoder.finish()
-
-
-def test_bytes_behind_a_deflate_stream_are_an_error() -> None:
-    with pytest.raises(ProtocolError, match="after the end"):
-        decode(zlib.compress(b"x") + b"junk", "deflate", max_bytes=MIB)
-
-
-def test_identity_and_nothing_leave_the_bytes_alone_within_the_bound() -> None:
-    assert decode(b"abc", None, max_bytes=3) == b"abc"
-    assert decode(b"abc", "identity", max_bytes=3) == b"abc"
-    with pytest.raises(ProtocolError, match="more than 2"):
-        decode(b"abc", "", max_bytes=2)
-
-
-def test_unknown_and_too_many_codings_are_refused() -> None:
-    with pytest.raises(ProtocolError, match="unknown content coding 'compress'") as caught:
-        Decoder("gzip, compress", max_bytes=1)
-    assert caught.value.status_hint == 415
-    with pytest.raises(ProtocolError, match="5 content codings"):
-        Decoder("gzip,gzip,gzip,gzip,gzip", max_bytes=1)
-    assert decode_prefix(b"abc", "compress", max_bytes=9) == b""
-
-
-def test_codings_are_named_in_the_order_they_were_applied() -> None:
-    assert split_codings(" GZip ,identity,, br") == ["gzip", "br"]
+@pytest.mark.parametrize("encode", [zlib.compress, raw_deflate])
+def test_a_deflate_stream_has_one_end_wherever_the_input_is_cut(encode: Callable[[bytes], bytes]) -> None:
+    """Cut exactly at its end, what follows was once taken for another stream."""
+    encoded = encode(b"one")
+    for cut in (len(encoded) - 1, len(encoded), len(encoded) + 1):
+        both = encoded * 2
+        decoder = Decoder("deflate", max_bytes=MIB)
+        with pytest.raises(ProtocolError, match="after the end"):
+            decoder.feed(both[:cut])
+            decoder.feed(both[cut:])

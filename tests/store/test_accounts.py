@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from claudeproxy.accounting.prices import PriceBook
 from claudeproxy.insight.metrics import SourceMetrics
-from claudeproxy.model import Accuracy, Answer, State, Usage
+from claudeproxy.model import NO_BILL, Accuracy, Answer, State, Usage
 from claudeproxy.store.aggregates import SourceAggregates
 from claudeproxy.store.retention import Retention
 from claudeproxy.store.storage import CaptureStorage
@@ -175,6 +175,17 @@ def test_without_a_bill_the_prediction_stays_and_the_reason_is_written_down(worl
     request = world.storage.get_request(request_id)
     assert (request.total_tokens, request.accuracy) == (predicted, Accuracy.ESTIMATED)
     assert request.cost_note.startswith("no bill")
+
+
+def test_a_body_that_cannot_be_cut_says_as_well_why_it_has_no_cost(world):
+    body = b'{"model": "claude-opus-4-8", "max_tokens": 9, "messages": [{"role": '
+    number = world.recorder.begin(body)
+    open_one = world.storage.get_request(world.id_of(number))
+    assert (open_one.cost, open_one.cost_note) == (None, None)
+    request = world.storage.get_request(world.recorder.end(number, body, None, OVERLOADED, status=400))
+    assert request.total_tokens > 0
+    assert (request.cost, request.cost_note) == (None, NO_BILL)
+    assert world.storage.query_requests(RequestFilters()).rows[0].cost_note == NO_BILL
 
 
 def test_the_cache_boundary_is_in_the_pieces(world):

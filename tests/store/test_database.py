@@ -248,6 +248,33 @@ def test_a_locked_database_is_an_error_and_nothing_is_lost(database):
         assert storage.request_body(correlation(0)) == BODY
 
 
+def test_who_waits_for_the_lock_looks_again_soon_however_long_it_waits(database, monkeypatch):
+    """SQLite's own waiting has pauses of 100 ms in the end, and misses one free moment after another."""
+    pauses = []
+
+    def pause(seconds):
+        pauses.append(seconds)
+        if len(pauses) == 50:
+            blocker.execute("ROLLBACK")
+
+    with CaptureStorage(database) as storage:
+        blocker = sqlite3.connect(database, isolation_level=None)
+        blocker.execute("BEGIN IMMEDIATE")
+        monkeypatch.setattr(database_module.time, "sleep", pause)
+        storage.record([exchange(0, BODY)], {"relay": (0, 1)})
+        assert pragma(storage, "busy_timeout") == 5000
+    blocker.close()
+    assert len(pauses) == 50
+    assert max(pauses) <= 0.002
+
+
+def test_only_a_lock_is_waited_for(storage, monkeypatch):
+    monkeypatch.setattr(database_module.time, "sleep", lambda _: pytest.fail("waited"))
+    with pytest.raises(StorageError, match="within a transaction"), storage.writing(), storage.writing():
+        pytest.fail("a transaction in a transaction")
+    assert pragma(storage, "busy_timeout") == 5000
+
+
 def test_a_full_disk_is_an_error_and_nothing_is_lost(storage):
     """SQLite rolls back by itself on a full disk; the connection is usable afterwards."""
     storage.record([exchange(0, BODY)], {})

@@ -20,7 +20,7 @@ def plan(storage, statement, parameters):
         (f"{queries.RESPONSES} WHERE n = ?", (1,)),
         (queries.SOURCES, ("x",)),
         (queries.ATTRIBUTIONS, ("x",)),
-        (queries.UNDERIVED, {"rules": 1, "limit": 1}),
+        (queries.UNDERIVED, {"rules": 1, "tried": "", "limit": 1}),
         ("SELECT * FROM captured_requests WHERE correlation_id = ?", ("x",)),
         ("SELECT * FROM captured_responses WHERE correlation_id = ?", ("x",)),
         ("SELECT n, id FROM requests WHERE id >= ? AND id < ?", ("a", "b")),

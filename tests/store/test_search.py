@@ -3,8 +3,7 @@ from __future__ import annotations
 import pytest
 
 from claudeproxy.errors import NotFoundError
-from claudeproxy.store import search, wording
-from claudeproxy.store import storage as storage_module
+from claudeproxy.store import derived, search, wording
 from claudeproxy.store.values import RequestFilters
 from tests.store.conversation import Conversation
 from tests.store.exchanges import START, exchange, in_flight, response
@@ -133,7 +132,7 @@ def test_an_unknown_request_is_not_found(storage):
 
 def test_a_new_way_of_reading_makes_the_index_anew(storage, turns, database, monkeypatch):
     """A derived step can be deleted and made again: nothing of the old reading is left."""
-    for place in (wording, search, storage_module):
+    for place in (wording, search, derived):
         monkeypatch.setattr(place, "VERSION", 2)
     monkeypatch.setattr(search, "block_text", lambda data: "replaced")
     storage._search._current = False
@@ -157,3 +156,32 @@ def test_the_index_of_200_turns_costs_a_few_hundred_kilobytes(storage, database)
         storage.index_texts(request_id)
     run("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
     assert database.stat().st_size - before < 600_000
+
+
+def test_words_are_taken_out_without_merging_and_fts5_is_left_as_it_was(storage):
+    """It would merge at a commit of its choice, for as long as that takes; whoever deletes much merges in steps."""
+    ids = [record(storage, exchange(n, prompt(f"word{n} " * 50))) for n in range(40)]
+    run = storage._connection.execute
+    run("INSERT INTO search_words (search_words) VALUES ('optimize')")
+    pieces = "SELECT count(DISTINCT segid) FROM search_words_idx"
+    assert run(pieces).fetchone()[0] == 1
+    for number in range(1, 31):
+        block = run("SELECT block FROM nodes x WHERE x.introduced = ? AND place & 3 = 2", (number,)).fetchone()[0]
+        with storage.writing() as connection:
+            index = search.SearchIndex(connection, storage._writer.tree)
+            index.forget_block(block)
+            assert index.going == len(f"word{number - 1} " * 50)
+            index.take_out()
+            assert index.going == 0
+            index.take_out()  # of nothing: nothing is written
+    assert run(pieces).fetchone()[0] == 31
+    assert dict(run("SELECT k, v FROM search_words_config").fetchall()) | {"automerge": 4, "crisismerge": 16} == dict(
+        run("SELECT k, v FROM search_words_config").fetchall()
+    )
+    while True:
+        with storage.writing() as connection:
+            if not search.SearchIndex(connection, storage._writer.tree).merge():
+                break
+    assert run(pieces).fetchone()[0] < 8
+    assert found(storage, "word3") == []
+    assert found(storage, "word35") == [ids[35]]

@@ -9,15 +9,31 @@ from tests.store.exchanges import exchange
 from tests.store.filling import prompt
 
 
-def test_after_each_step_comes_a_pause_as_long_as_it(storage):
+def test_after_each_step_comes_a_pause_in_which_others_get_the_lock(storage):
     pauses = []
     steps = Steps(storage, pauses.append)
     for _ in range(3):
         with steps.step() as connection:
             connection.execute("UPDATE deletions SET count = count + 1")
     assert len(pauses) == 3
-    assert pauses[-1] >= steps.last
+    assert min(pauses) >= 0.003
+    assert pauses[-1] >= steps.last / 2
     assert 0 < steps.last <= steps.longest
+
+
+def test_a_step_has_had_its_time_by_the_processor_or_by_the_clock(storage, monkeypatch):
+    clock = processor = 0.0
+    monkeypatch.setattr("claudeproxy.store.steps.time.monotonic", lambda: clock)
+    monkeypatch.setattr("claudeproxy.store.steps.time.thread_time", lambda: processor)
+    steps = Steps(storage, lambda _: None)
+    with steps.step():
+        assert steps.share() == 0
+        clock, processor = 0.01, 0.002
+        assert steps.share() == pytest.approx(0.5)
+        processor = 0.008
+        assert steps.share() == pytest.approx(1)
+        clock = 0.04
+    assert (steps.last, steps.used) == (pytest.approx(0.04), pytest.approx(2))
 
 
 def test_a_step_that_fails_is_undone(storage):

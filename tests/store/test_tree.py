@@ -99,7 +99,7 @@ def test_a_conversation_of_200_turns_costs_its_new_content_only(storage, databas
     assert (summary.requests, summary.stored_whole) == (205, 0)
     assert summary.blocks < 1_000
     assert summary.nodes < 2_700  # 5 of the turns have new tools in front: their whole history takes new places
-    assert database.stat().st_size < 1.7 * MEGABYTE  # 0.1 MB are the pages that empty tables begin with
+    assert database.stat().st_size < 1.8 * MEGABYTE  # 0.2 MB are the pages that empty tables begin with
     longest = storage._connection.execute(
         "SELECT max(length(skeleton)), avg(length(skeleton)) FROM requests"
     ).fetchone()

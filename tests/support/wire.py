@@ -39,6 +39,13 @@ class Wire:
         data, self._buffer = self._buffer[:count], self._buffer[count:]
         return data
 
+    async def read_some(self, most: int) -> bytes:
+        """What has come, at least a byte and `most` at most; an EOF is an error."""
+        if not self._buffer and not await self._more():
+            raise EOFError("end of stream")
+        data, self._buffer = self._buffer[:most], self._buffer[most:]
+        return data
+
     async def read_to_end(self) -> bytes:
         """Everything up to a clean EOF."""
         while await self._more():

@@ -1,8 +1,8 @@
 """Paths of many requests read at once: nodes, segments and tokens, each once however many requests share it.
 
-Apart because both the carrying cost and the sums by kind are questions about all requests of a time, and asking the
-view ``context_attributions`` for each would expand each path anew. The numbers are those of `store.numbers`, which says
-what they mean.
+Apart because the carrying cost, the sums by kind and a search through the pieces of all contexts are questions about
+many requests, and asking the view ``context_attributions`` for each would expand each path anew. The numbers are those
+of `numbers`, which says what they mean.
 """
 
 from __future__ import annotations
@@ -33,6 +33,14 @@ WHERE s.explanation IN (SELECT value FROM json_each(?)) ORDER BY s.explanation, 
 TOKENS = """
 SELECT node, ledger, clock, packed FROM node_tokens WHERE node IN (SELECT value FROM json_each(?))
 ORDER BY node, ledger, clock
+"""
+# From the last that holds at a ledger's first clock: nodes that every conversation goes through have one for each.
+TOKENS_BETWEEN = """
+SELECT t.node, t.ledger, t.clock, t.packed FROM json_each(?) l CROSS JOIN json_each(?) n CROSS JOIN node_tokens t
+WHERE t.node = n.value AND t.ledger = l.value ->> 0 AND t.clock <= l.value ->> 2 AND t.clock >= ifnull((
+  SELECT max(f.clock) FROM node_tokens f WHERE f.node = n.value AND f.ledger = l.value ->> 0
+  AND f.clock <= l.value ->> 1), 0)
+ORDER BY t.node, t.ledger, t.clock
 """
 
 
@@ -114,8 +122,13 @@ def _texts(pieces: Sequence[Piece]) -> Hashable:
     return said or tuple((piece.source, piece.text) for piece in pieces)
 
 
-def read_paths(connection: sqlite3.Connection, ends: Iterable[int]) -> Paths:
-    """Return the paths that end at these nodes."""
+def read_paths(
+    connection: sqlite3.Connection, ends: Iterable[int], clocks: Iterable[tuple[int, int]] | None = None
+) -> Paths:
+    """Return the paths that end at these nodes.
+
+    :param clocks: ledgers with their clocks, as of which numbers will be asked for; None: any.
+    """
     parents: dict[int, int] = {}
     explanations: dict[int, int | None] = {}
     for node, parent, explanation in connection.execute(NODES, (json.dumps(sorted(set(ends))),)):
@@ -125,6 +138,17 @@ def read_paths(connection: sqlite3.Connection, ends: Iterable[int]) -> Paths:
     for explanation, *piece in connection.execute(SEGMENTS, (json.dumps(sorted(found)),)):
         pieces[explanation].append(Piece(*piece))
     tokens: dict[tuple[int, int], list[tuple[int, int]]] = defaultdict(list)
-    for node, ledger, clock, packed in connection.execute(TOKENS, (json.dumps(list(parents)),)):
+    for node, ledger, clock, packed in _tokens(connection, json.dumps(list(parents)), clocks):
         tokens[node, ledger].append((clock, packed))
     return Paths(parents, explanations, pieces, dict(tokens))
+
+
+def _tokens(connection: sqlite3.Connection, nodes: str, clocks: Iterable[tuple[int, int]] | None) -> sqlite3.Cursor:
+    if clocks is None:
+        return connection.execute(TOKENS, (nodes,))
+    bounds: dict[int, tuple[int, int]] = {}
+    for ledger, clock in clocks:
+        low, high = bounds.get(ledger, (clock, clock))
+        bounds[ledger] = (min(low, clock), max(high, clock))
+    listed = json.dumps([(ledger, *between) for ledger, between in bounds.items()])
+    return connection.execute(TOKENS_BETWEEN, (listed, nodes))
