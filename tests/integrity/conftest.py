@@ -16,7 +16,7 @@ from tests.end_to_end.conftest import clean_environment
 from tests.integrity.page import PAGE, Row, published
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator, Iterator
     from pathlib import Path
 
     from tests.integrity.drive import Scene
@@ -63,6 +63,18 @@ def row(request: pytest.FixtureRequest) -> SayRow:
         assert known == [seen], f"{PAGE.name} is stale: run `uv run python -m tests.integrity`"
 
     return say
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Note a test that cannot run on this machine: then the page may have rows that nobody saw here."""
+    report = yield
+    if report.skipped and (collected := os.environ.get(COLLECTING)):
+        with open(collected, "ab", buffering=0) as file:
+            file.write(json.dumps({"skipped": item.nodeid}).encode() + b"\n")
+    return report
 
 
 @pytest.fixture(scope="module")
