@@ -21,6 +21,7 @@ from claudeproxy.testing import MockUpstream, Pace, Replies, says, text
 from claudeproxy.testing.pacing import Gate
 from tests.cli.support import COMMAND
 from tests.cli.test_serve import serving
+from tests.support.service import wait_captured
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -151,12 +152,6 @@ def states(home: Path) -> dict[str, int]:
     return dict(Counter(str(row.state) for row in rows))
 
 
-async def stored(home: Path, count: int) -> None:
-    """Wait until so many exchanges are recorded as complete: the end is written after the client has its last byte."""
-    while states(home) != {"complete": count}:
-        await trio.sleep(0.02)
-
-
 def told(lines: list[str], words: str) -> bool:
     """Whether exactly one line says so."""
     return sum(words in line for line in lines) == 1
@@ -191,7 +186,7 @@ async def test_a_proxy_that_cannot_be_started_again_is_said_and_refuses_at_once(
     """The command goes on: its requests are refused and not left to wait, its exit code passes through."""
     async with command(home, CLAUDEPROXY_UPSTREAM=api.url) as run:
         assert await run.ask("hello") == "answered at the first try"
-        await stored(home, 1)
+        await wait_captured(home, 1)  # its end is written after the client has the last byte
         (home / "ca.key").write_text("no key")
         os.kill(run.proxies()[0], signal.SIGKILL)
         refused = await run.ask("hello again")
@@ -220,7 +215,7 @@ async def test_a_server_that_run_only_found_is_followed_by_one_of_its_own(
         async with command(home) as run:
             assert await run.ask("hello") == "answered at the first try"
             assert run.proxies() == []
-            await stored(home, 1)
+            await wait_captured(home, 1)  # its end is written after the client has the last byte
             process.kill()
             await trio.to_thread.run_sync(process.wait)
             after = ""
@@ -250,7 +245,7 @@ async def test_a_server_with_options_of_its_own_is_not_replaced_by_one_without(
     with serving(home, "--upstream", api.url) as (process, _):
         async with command(home) as run:
             assert await run.ask("hello") == "answered at the first try"
-            await stored(home, 1)
+            await wait_captured(home, 1)  # its end is written after the client has the last byte
             process.kill()
             await trio.to_thread.run_sync(process.wait)
             while (after := await run.ask("hello again")) != "gave up":
