@@ -18,7 +18,7 @@ from claudeproxy.capture.heads import Closing, Filtered, Informational, Opening,
 from claudeproxy.capture.journal_format import RecordType
 from claudeproxy.capture.kept import kept_request, kept_response
 from claudeproxy.capture.looking import Looked, recoded, told_by_relay
-from claudeproxy.capture.messages import MessageBounds, read_messages
+from claudeproxy.capture.messages import MessageBounds, as_agreed, read_messages
 from claudeproxy.capture.upgraded import RECORD_TYPES, Places
 from claudeproxy.errors import ProtocolError
 from claudeproxy.model import (
@@ -173,7 +173,7 @@ class Assembler:
             unread=self._unread,
             raw=raw,
         )
-        return built if closing is None else _with_end(built, closing)
+        return built if closing is None else as_agreed(_with_end(built, closing))
 
     def _request(self, exchange: OpenExchange, headers: RawHeaders, read: ReadPayload) -> Looked:
         body, filtered = kept_request(exchange, read), exchange.head.filtered

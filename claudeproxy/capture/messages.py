@@ -8,11 +8,11 @@ with the byte where sense ended. It raises nothing.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from claudeproxy.model import BodyKept, Direction, RecordedWebSocket, WebSocketMessage, WebSocketStream
+from claudeproxy.model import BodyKept, Direction, Opcode, RecordedWebSocket, State, WebSocketMessage, WebSocketStream
 from claudeproxy.sansio.deflate import accepted_extensions
 from claudeproxy.sansio.websocket import Budget, Message, Sniffer
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from claudeproxy.capture.journal_reader import Span
     from claudeproxy.capture.upgraded import Piece, Places, UpgradeEnd
-    from claudeproxy.model import RawHeaders
+    from claudeproxy.model import RawHeaders, RecordedExchange
 
     ReadPayload = Callable[[Sequence[Span]], bytes]
 
@@ -42,6 +42,19 @@ class MessageBounds:
     message_bytes: int = 16 << 20
     decoded: int = 128 << 20
     raw_bytes: int = 64 << 10
+
+
+def as_agreed(exchange: RecordedExchange) -> RecordedExchange:
+    """Return an exchange as complete when both sides of its WebSocket said that they close it.
+
+    That is the end (RFC 6455, section 7.1.4); many a client resets its socket afterwards instead of waiting.
+    """
+    if exchange.websocket is None or exchange.state not in {State.ABORTED_BY_CLIENT, State.CUT_BY_UPSTREAM}:
+        return exchange
+    closing = {one.direction for one in exchange.websocket.messages if one.opcode is Opcode.CLOSE}
+    if closing != set(Direction):
+        return exchange
+    return replace(exchange, state=State.COMPLETE, error=None, error_kind=None)
 
 
 def read_messages(

@@ -361,3 +361,12 @@ def test_messages_of_an_older_journal_are_masked_before_they_are_stored(tmp_path
     (message,) = socket(store.rows[correlation_id]).messages
     assert len(message.data) == message.size
     assert (A_KEY in message.data) is not redact
+
+
+@pytest.mark.parametrize("state", [State.ABORTED_BY_CLIENT, State.CUT_BY_UPSTREAM])
+def test_a_connection_that_both_sides_closed_is_complete_however_its_socket_ended(tmp_path: Path, state: State) -> None:
+    mine, theirs = frame(FINAL | CLOSE, b"\x03\xe8", mask=MASK), frame(FINAL | CLOSE, b"\x03\xe8")
+    both = recorded(tmp_path / "both", [(SENT, HELLO), (SENT, mine), (RECEIVED, theirs)], state=state)
+    assert (both.state, both.error) == (State.COMPLETE, None)
+    one = recorded(tmp_path / "one", [(SENT, HELLO), (SENT, mine), (RECEIVED, WORLD)], state=state)
+    assert one.state is state

@@ -61,6 +61,7 @@ def _json(home: Path) -> dict[str, object]:
     return message
 
 
+@pytest.mark.heavy
 async def test_a_body_of_ten_megabytes_is_relayed_and_kept(home: Path) -> None:
     words = random.Random(7).randbytes(5 << 20).hex()
     body = json.dumps({"model": "m", "max_tokens": 9, "messages": [{"role": "user", "content": words}]}).encode()

@@ -10,6 +10,7 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+import pytest
 import trio
 
 from claudeproxy.model import State
@@ -32,8 +33,6 @@ from tests.support.service import (
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    import pytest
 
     from tests.support.wire import Wire
 
@@ -137,6 +136,7 @@ async def told(port: int, data: bytes) -> bytes:
     return came
 
 
+@pytest.mark.heavy
 async def test_secrets_in_every_place_are_nowhere_to_be_found(
     home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

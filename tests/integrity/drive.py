@@ -13,6 +13,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+import pytest
 import trio
 
 from tests.integrity.conftest import COLLECTING
@@ -27,11 +28,16 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
     from contextlib import AbstractAsyncContextManager
 
+    from _pytest.mark.structures import ParameterSet
+
     from tests.integrity.conftest import SayRow
     from tests.integrity.house import House, Record
     from tests.support.faulty_client import Farewell
     from tests.support.faulty_upstream import FaultyUpstream, Script
     from tests.support.wire import Wire
+
+USUAL_MODES = ("reverse", "connect")
+"""The ways in that nearly everybody uses."""
 
 LIMIT = 60.0
 """Seconds for one row in one way in: a bound for failures, nothing waits for it."""
@@ -90,9 +96,13 @@ class Fault:
         return self.words
 
 
-def each(faults: list[Fault]) -> list[tuple[Fault, str]]:
-    """Every fault in every way in, for `parametrize`."""
-    return [(fault, mode) for fault in faults for mode in fault.modes]
+def each(faults: list[Fault]) -> list[ParameterSet]:
+    """Every fault in every way in, for `parametrize`: the two that people use in the core tests, the others beside."""
+    return [
+        pytest.param(fault, mode, marks=() if mode in USUAL_MODES else pytest.mark.heavy)
+        for fault in faults
+        for mode in fault.modes
+    ]
 
 
 def named(value: object) -> str:

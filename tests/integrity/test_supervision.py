@@ -206,6 +206,7 @@ async def test_a_proxy_that_cannot_be_started_again_is_said_and_refuses_at_once(
     )
 
 
+@pytest.mark.heavy
 async def test_a_server_that_run_only_found_is_followed_by_one_of_its_own(
     api: MockUpstream, home: Path, row: SayRow
 ) -> None:
@@ -238,6 +239,7 @@ async def test_a_server_that_run_only_found_is_followed_by_one_of_its_own(
     )
 
 
+@pytest.mark.heavy
 async def test_a_server_with_options_of_its_own_is_not_replaced_by_one_without(
     api: MockUpstream, home: Path, row: SayRow
 ) -> None:

@@ -143,6 +143,7 @@ def test_a_new_way_of_reading_makes_the_index_anew(storage, turns, database, mon
     assert storage.unindexed(10) == turns[1:]
 
 
+@pytest.mark.heavy
 def test_the_index_of_200_turns_costs_a_few_hundred_kilobytes(storage, database):
     """Measured: 0.5 MB with positions, of which 0.4 MB are words; 137 MB were sent."""
     ids = [

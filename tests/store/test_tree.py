@@ -77,6 +77,7 @@ def test_merged_and_separate_messages_are_different_paths(storage):
     assert count(storage, "nodes") - 1 == 3
 
 
+@pytest.mark.heavy
 def test_a_conversation_of_200_turns_costs_its_new_content_only(storage, database):
     """139 MB sent are some 2,500 nodes and less than 1.7 MB of database, bodies and raw responses included."""
     bodies: dict[int, bytes] = {}
