@@ -1,4 +1,4 @@
-"""The recorder's work behind the journal: lines for the next turn of a conversation that is known but for that turn."""
+"""The recorder's work behind the journal: lines and statements for the next turn of a conversation that is known."""
 
 from __future__ import annotations
 
@@ -39,9 +39,12 @@ def recorded() -> dict[str, int]:
         with tempfile.TemporaryDirectory() as directory, CaptureStorage(Path(directory) / "captures.db") as storage:
             biller = Biller(storage)
             biller.talk(before)
+            statements: list[str] = []
+            storage._connection.set_trace_callback(statements.append)
             with Lines() as lines:
                 biller.talk([turn])
         counts[f"store, divide, account: a turn of {size} KB"] = lines.count
+        counts[f"store, divide, account: a turn of {size} KB, SQL statements"] = len(statements)
     return counts
 
 
