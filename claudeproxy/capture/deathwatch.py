@@ -14,6 +14,8 @@ import os
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from claudeproxy.private import open_private, read_private, replace_private
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -25,8 +27,6 @@ BELIEVED = 3
 
 _SLOT = 160  # bytes: a stage and an id
 _MAX_SUSPECTS = 256  # one that is never seen again stays on the list
-
-_FLAGS = os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
 
 STORING = "store"  # reading it from the journal, cutting it, writing it
 EXPLAINING = "explain"  # everything that comes after
@@ -46,10 +46,10 @@ class Deathwatch:
     def begin(self) -> None:
         """Find out at what the recorder before this one died, if it did. Called with the lock held, once."""
         with suppress(OSError, ValueError):
-            found = json.loads((self._root / DEATHS_NAME).read_bytes())
+            found = json.loads(read_private(self._root / DEATHS_NAME))
             self._deaths = {str(key): int(count) for key, count in found.items()} if isinstance(found, dict) else {}
         with suppress(OSError):
-            self._descriptor = os.open(self._root / AT_NAME, _FLAGS, 0o600)
+            self._descriptor = open_private(self._root / AT_NAME, os.O_RDWR | os.O_CREAT)
             if suspect := os.read(self._descriptor, _SLOT).rstrip(b" \n").decode("ascii", "replace"):
                 while len(self._deaths) >= _MAX_SUSPECTS:
                     del self._deaths[next(iter(self._deaths))]
@@ -101,7 +101,4 @@ class Deathwatch:
             if not self._deaths:
                 path.unlink(missing_ok=True)
                 return
-            temporary = path.with_name(f".{DEATHS_NAME}")
-            temporary.touch(mode=0o600)
-            temporary.write_text(json.dumps(self._deaths), encoding="ascii")
-            temporary.replace(path)
+            replace_private(path, json.dumps(self._deaths).encode("ascii"))

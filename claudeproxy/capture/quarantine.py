@@ -8,6 +8,7 @@ Bounded in number and bytes; what finds no room is counted as discarded.
 
 from __future__ import annotations
 
+import os
 import shutil
 from contextlib import suppress
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from claudeproxy.capture.journal_format import RecordType, encode_header, header_seed, segment_path
 from claudeproxy.capture.journal_reader import JournalReader
+from claudeproxy.private import open_private
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -83,9 +85,8 @@ class Quarantine:
     def _copy(self, place: Place, directory: Path, seed: int, room: int) -> bool:
         """Write the records of one exchange as a journal of their own; whether there were any and all had room."""
         path = segment_path(directory, 0)
-        path.touch(mode=0o600)
         copied = 0
-        with path.open("wb") as file:
+        with os.fdopen(open_private(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), "wb") as file:
             for record in JournalReader(place.directory, position=place.start).records(final=True):
                 if record.exchange != place.number:
                     continue
