@@ -156,6 +156,9 @@ class ProxyServer:
                 try:
                     admitted = await self._admission.admit(endpoints_of(stream).client)
                 except BaseException:
+                    # First, without a checkpoint between: whoever sees this connection end may connect again at once,
+                    # and is then to be refused by the system rather than accepted by nobody.
+                    listener.socket.close()
                     await trio.aclose_forcefully(stream)
                     raise
                 if admitted is None:

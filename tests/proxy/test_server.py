@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import socket
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import pytest
@@ -164,6 +166,28 @@ async def test_draining_closes_idle_connections_and_lets_streams_finish() -> Non
             goes_on.set()
             assert await streaming.read_to_end() == b"0\r\n\r\n"
         assert [r.end_value.state for r in await proxy.tap.ended(2)] == [State.COMPLETE] * 2
+
+
+@pytest.mark.parametrize("_", range(8))  # trio shuffles what is ready: each time may be the one
+async def test_whoever_sees_the_end_of_a_connection_in_the_door_finds_the_door_shut(_: int) -> None:
+    async def script(wire: Wire) -> None:
+        await wire.read_message()
+        await wire.send(CHUNKED + b"1\r\na\r\n")
+        await wire.wait_gone()
+
+    async with raw_upstream(script) as upstream, running_proxy(upstream.url, max_connections=1) as proxy:
+        client, target, host = await proxy.enter("reverse", "/v1/messages")
+        await client.send(request("POST", target, host, b"{}"))
+        await client.read_until(b"a\r\n")
+        waiting = await proxy.dial()  # accepted by the system; no place is free
+        await trio.testing.wait_all_tasks_blocked(0.01)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(proxy.server.drain)
+            with suppress(trio.BrokenResourceError):
+                assert await waiting.read_to_end() == b""
+            with socket.socket() as again:
+                assert again.connect_ex((proxy.host, proxy.port)) == errno.ECONNREFUSED
+            proxy.server.abort()
 
 
 async def test_what_does_not_end_in_time_is_interrupted_and_recorded() -> None:
