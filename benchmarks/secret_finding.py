@@ -1,6 +1,6 @@
 """What looking for secrets costs: megabytes a second of ordinary text, microseconds for a streamed event.
 
-uv run python benchmarks/secrets.py
+uv run python benchmarks/secret_finding.py
 """
 
 from __future__ import annotations
