@@ -23,6 +23,7 @@ from claudeproxy.store.headers import raw_headers
 from claudeproxy.store.ledgers import clock_of, forget_all, is_settled, load_ledger
 from claudeproxy.store.storage import MAX_DECODED
 from claudeproxy.store.unfinished import Part
+from claudeproxy.storedevidence import StoredEvidence
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from claudeproxy.accounting.chain import Prompt
     from claudeproxy.attribution.engine import AttributionEngine
     from claudeproxy.evidence.transcripts import Transcripts
-    from claudeproxy.model import Account, AgentCall, RawHeaders, RecordedExchange, Segment, Source, WholeText
+    from claudeproxy.model import Account, RawHeaders, RecordedExchange, Segment
     from claudeproxy.store.storage import CaptureStorage
 
 log = get_logger("claudeproxy.recording")
@@ -41,30 +42,6 @@ MAX_OPEN = 256  # prompts in flight that are remembered, some 100 KB each; of ot
 _IN_ORDER = """
 SELECT id FROM requests WHERE rules > 0 AND state <> 'in_flight' ORDER BY ifnull(delivered, request_initiated), n
 """
-
-
-@dataclass(frozen=True, slots=True)
-class StoredEvidence:
-    """What earlier captures, and transcripts if any, know about a request: `claudeproxy.model.Evidence`."""
-
-    storage: CaptureStorage
-    before: int
-    transcripts: Transcripts | None = None
-
-    def agent_call(self, session_id: str, prompt: str) -> AgentCall | None:
-        """The call that started an agent with this prompt."""
-        return self.storage.agent_call(session_id, prompt, before=self.before)
-
-    def injected(self, session_id: str, text: str) -> Source | None:
-        """The source of a text, as the client's transcripts tell it; None without them."""
-        return None if self.transcripts is None else self.transcripts.injected(session_id, text)
-
-    def whole_texts(self, session_id: str | None, owner: str) -> Sequence[WholeText]:
-        """The texts of an owner that stood alone in captures or, of tools' results, in transcripts."""
-        known = self.storage.whole_texts(owner)
-        if self.transcripts is not None and session_id is not None:
-            known += self.transcripts.whole_texts(session_id, owner)
-        return known
 
 
 class SegmentSizes(Sequence[int]):
@@ -129,6 +106,12 @@ class Explainer:
         """Ids of captures that were not explained by these rules, `limit` at most. Raises StorageError."""
         found = self._storage.underived(self.engine.version, limit + len(self._given_up))
         return [request_id for request_id in found if request_id not in self._given_up][:limit]
+
+    def undone(self, attributed: int) -> None:
+        """What was explained since it counted `attributed` was not stored after all: the database is `blocked`."""
+        self.attributed, self.blocked = attributed, True
+        self._books = self._new_books()  # they have learned from it
+        self._open.clear()
 
     def explain_stored(self, request_id: str) -> None:
         """Explain a capture as the database has it; one that cannot be read is left alone."""
@@ -197,8 +180,8 @@ class Explainer:
             log.exception("attribution failed", request_id=request_id, error=str(error))
             return
         self.attributed += 1
-        found = {source.source.label: source.token_count for source in self._storage.sources(request_id)}
-        log.info("attributed", request_id=request_id, segments=len(segments), sources=found)
+        sources = self._storage.source_tokens(request_id)
+        log.info("attributed", request_id=request_id, segments=len(segments), sources=sources)
 
     def settle(self, request_id: str, exchange: RecordedExchange) -> None:
         """What the end of an exchange adds to what was found while it was in flight: its bill, its place."""

@@ -33,15 +33,15 @@ from claudeproxy.errors import ClaudeProxyError
 from claudeproxy.evidence.fingerprints import load_fingerprints
 from claudeproxy.evidence.transcripts import Transcripts
 from claudeproxy.excluding import Exclusions
-from claudeproxy.explaining import Explainer, outcome_of
+from claudeproxy.explaining import Explainer
 from claudeproxy.finishing import Finisher
+from claudeproxy.following import EXPLAIN_SECONDS, FollowUp
 from claudeproxy.logs import configure_logging, get_logger
 from claudeproxy.memory import forget_loaded, return_large_blocks
-from claudeproxy.model import BodyKept, State
+from claudeproxy.model import State
 from claudeproxy.placing import SecretWork, secret_look
 from claudeproxy.recordingsettings import RecordingSettings
 from claudeproxy.ruleset import usable_rules
-from claudeproxy.store.indexing import Indexer
 from claudeproxy.store.storage import CaptureStorage
 from claudeproxy.telling import RecordingLog
 
@@ -55,9 +55,6 @@ log = get_logger("claudeproxy.recording")
 # Requests explained between two looks at the journal when there is a backlog (a new rule version, a crash in between).
 BACKLOG_BATCH = 8
 
-# Spent on explaining between two batches of the journal: storing comes first, and counting 10 MB of text takes 2 s.
-EXPLAIN_SECONDS = 0.25
-EXPLAIN_BYTES = 1 << 20  # and a body larger than this waits until the journal is read
 RETRY_SECONDS = 60.0  # until a database is tried again that could not be written
 CATCH_UP_SECONDS = 5.0  # at the end; what is left then is explained at the next start
 
@@ -104,12 +101,9 @@ class Recording:
             paths = Path(settings.excluded_sessions), Path(settings.journal)
             self._exclusions = Exclusions(settings.exclude_projects, *paths)
         self.alerts = CostAlerts(self.storage, settings.alert_session_cost)
+        self._follow_up = FollowUp(self.storage, self.explainer, self._finisher, self.alerts.watch)
         self.stored = 0
         self.excluded = 0
-        self._indexer = Indexer(self.storage, self._finisher.unindexed, around=self._finisher.at)
-        self._later: dict[str, None] = {}  # stored and not explained for want of time, in order
-        self._explain_until = 0.0
-        self._hurried = False
         self._backlog, self._blocked_until = True, 0.0
 
     def status(self) -> Mapping[str, object]:
@@ -137,14 +131,16 @@ class Recording:
         self._finisher.begin()
         if self._exclusions is not None:
             self._exclusions.tidy(self.storage)
-        if self._later:
-            self.catch_up(EXPLAIN_SECONDS)
+        follow_up, indexer = self._follow_up, self._follow_up.indexer
+        if follow_up.due():
+            follow_up.catch_up(EXPLAIN_SECONDS)
             return True
-        if self.explainer.blocked or self._indexer.blocked:
-            self.explainer.blocked = self._indexer.blocked = False
+        if self.explainer.blocked or indexer.blocked:
+            self.explainer.blocked = indexer.blocked = False
             self._backlog, self._blocked_until = True, time.monotonic() + RETRY_SECONDS
-        if self.explainer.outdated:
-            self.explainer.outdated, self._backlog = False, True
+        if self.explainer.outdated or follow_up.missed:
+            self.explainer.outdated = follow_up.missed = False
+            self._backlog = True
         if time.monotonic() < self._blocked_until:
             return False
         if self._backlog:
@@ -154,20 +150,16 @@ class Recording:
                     with self._finisher.at(request_id):
                         self.explainer.explain_stored(request_id)
             self._backlog = bool(batch)
-        return self._backlog or self._indexer.catch_up() or self._finisher.catch_up() or self._secrets.catch_up()
+        return self._backlog or indexer.catch_up() or self._finisher.catch_up() or self._secrets.catch_up()
 
     def hurry(self) -> None:
         """From now on only store: the process is to end, and what is stored can be explained by the next one."""
-        self._hurried = True
+        self._follow_up.hurry()
 
     def catch_up(self, seconds: float) -> None:
         """Explain what was stored in a hurry, in order, until `seconds` have passed."""
         until = time.monotonic() + seconds
-        while self._later and time.monotonic() < until:
-            self._later.pop(request_id := next(iter(self._later)))
-            with self._finisher.at(request_id):
-                self.explainer.explain_stored(request_id)
-            self.alerts.watch(request_id)
+        self._follow_up.catch_up(seconds, everything=True)
         while time.monotonic() < until and self._secrets.catch_up():
             pass
 
@@ -184,45 +176,18 @@ class Recording:
         finally:
             self._watch.rest()
         self._told.works()
-        self._explain_until = time.monotonic() + (0.0 if self._hurried else EXPLAIN_SECONDS)
         self.stored += (stored := _ended(exchanges))
         self.excluded += came - stored
         self._secrets.stored(exchanges)
-        for follow in (self._log_stored, self._finisher.note_unread, self._explain_stored, self._index_stored):
-            for request_id, exchange in zip(ids, exchanges, strict=True):
+        stored_now = list(zip(ids, exchanges, strict=True))
+        for tell in (self._log_stored, self._finisher.note_unread):
+            for request_id, exchange in stored_now:
                 try:
-                    follow(request_id, exchange)
+                    tell(request_id, exchange)
                 except Exception as error:
-                    # What is stored is stored: were this raised, the same batch would be tried again for ever.
                     self._backlog = True
                     log.exception("capture stored, not followed up", request_id=request_id, error=str(error))
-
-    def _explain_stored(self, request_id: str, exchange: RecordedExchange) -> None:
-        body = exchange.request_body
-        if body.kept is not BodyKept.WHOLE or not body.data or self._finisher.is_buried(request_id, exchange):
-            return
-        with self._finisher.at(request_id):
-            self._explain(request_id, exchange, body.data)
-        self.alerts.watch(request_id)
-
-    def _explain(self, request_id: str, exchange: RecordedExchange, body: bytes) -> None:
-        if not self.storage.is_attributed(request_id):
-            if len(body) > EXPLAIN_BYTES or time.monotonic() > self._explain_until:
-                self._later[request_id] = None
-                return
-            began = exchange.instants.request_initiated
-            outcome = None if exchange.state is State.IN_FLIGHT else outcome_of(exchange)
-            self.explainer.explain(request_id, body, exchange.headers, began=began, url=exchange.url, outcome=outcome)
-        elif exchange.state is not State.IN_FLIGHT:
-            self.explainer.settle(request_id, exchange)
-
-    def _index_stored(self, request_id: str, exchange: RecordedExchange) -> None:
-        if exchange.state is State.IN_FLIGHT or self._finisher.is_buried(request_id, exchange):
-            return
-        if time.monotonic() > self._explain_until:
-            self._indexer.leave_for_later()
-            return
-        self._indexer.index(request_id, (exchange.response.answer.message if exchange.response else None) or {})
+        self._follow_up.follow(stored_now)
 
 
 def make_explainer(storage: CaptureStorage, settings: RecordingSettings) -> Explainer:

@@ -30,11 +30,13 @@ ALLOWED: dict[str, set[str]] = {
     "testing": PURE | {"tls"},
     # joins the files that users write with the engine's own rules
     "ruleset": {"logs", "evidence", "attribution"},
-    # the engine over the store: what explains a stored capture
-    "explaining": PURE | {"logs", "evidence", "attribution", "store", "accounting"},
+    # the engine over the store: what explains a stored capture, by what others and the transcripts tell
+    "storedevidence": {"evidence", "model", "store"},
+    "explaining": PURE | {"logs", "evidence", "attribution", "store", "accounting", "storedevidence"},
     # what the recorder's log says, and what it does about parts of captures that could not be derived
     "telling": PURE | {"logs", "store"},
     "finishing": PURE | {"logs", "capture", "store", "explaining", "telling"},
+    "following": {"errors", "logs", "model", "store", "explaining", "finishing"},
     # which exchanges are not to be stored at all
     "excluding": PURE | {"private"} | {"logs", "attribution", "store", "capture"},
     # a run of retention, and what starts one a day
@@ -44,12 +46,27 @@ ALLOWED: dict[str, set[str]] = {
     "detecting": {"errors", "evidence", "attribution", "capture"},
     "placing": {"errors", "logs", "model", "store", "capture", "detecting"},
     # the configuration in the words of the parts
-    "translating": PURE | {"config", "proxy", "recordingsettings"},
+    "translating": PURE | {"config", "proxy", "recordingsettings", "relaysettings"},
+    # what a relay is told, and what one process relays; several of these
+    "relaysettings": {"proxy"},
+    "relaying": PURE | {"logs", "tls", "proxy", "capture", "detecting", "relaysettings"},
+    "workers": PURE | {"logs", "memory", "proxy", "capture", "relaying", "relaysettings"},
     # what the recorder says unasked
     "alerting": {"logs", "store"},
     # the recorder's wiring: everything that runs behind the journal, nothing that stands in front of it
     "recording": PURE
-    | {"logs", "alerting", "ruleset", "excluding", "explaining", "evidence", "finishing", "telling", "placing"}
+    | {
+        "logs",
+        "alerting",
+        "ruleset",
+        "excluding",
+        "explaining",
+        "evidence",
+        "finishing",
+        "following",
+        "telling",
+        "placing",
+    }
     | {"attribution", "store", "accounting", "capture", "memory", "recordingsettings"},
     # freed memory goes back to the system
     "memory": set(),
@@ -60,7 +77,7 @@ ALLOWED: dict[str, set[str]] = {
     "service": PURE
     | {"config", "logs", "live", "evidence", "attribution", "store", "accounting"}
     | {"tls", "proxy", "capture", "insight", "export", "recordingsettings", "supervisor"}
-    | {"detecting", "translating"}
+    | {"translating", "relaying", "workers"}
     | {"daily", "retaining"},
     "api": {"errors", "model", "logs", "config", "live", "store", "attribution", "accounting", "insight", "export"},
     "web": {"errors", "model", "config", "live", "store", "attribution", "accounting", "insight", "export"},

@@ -9,7 +9,7 @@ The vocabulary is loaded by the first count, as in `tokens`.
 
 from __future__ import annotations
 
-from functools import cache
+from functools import cache, lru_cache
 
 from claudeproxy.accounting.tokens import encode, read_vocabulary
 
@@ -42,8 +42,22 @@ _LATIN_END = 0x24F
 _LATIN_ADDITIONAL = (0x1E00, 0x1EFF)
 
 
+# A new text is asked for twice in a row: as a block of the prompt, and as a segment. Of longer ones little is the same.
+_LATELY = 32
+_LATELY_CHARACTERS = 1 << 15
+
+
 def count_classes(text: str) -> tuple[int, ...]:
     """Return how many tokens of each class `text` has, in the order of `CLASSES`; their sum is its cl100k count."""
+    return _count_lately(text) if len(text) <= _LATELY_CHARACTERS else _count(text)
+
+
+@lru_cache(_LATELY)
+def _count_lately(text: str) -> tuple[int, ...]:
+    return _count(text)
+
+
+def _count(text: str) -> tuple[int, ...]:
     table = _table()
     kinds = bytes([table[token] for token in encode(text)])
     return tuple(map(kinds.count, _EACH))

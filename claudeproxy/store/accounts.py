@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING
 from claudeproxy.model import Rates, Segment, Source, SourceType
 from claudeproxy.sansio.sharing import share
 from claudeproxy.store import ledgers
-from claudeproxy.store.aggregates import SourceAggregates
 from claudeproxy.store.labels import MAX_REMEMBERED, remember
 from claudeproxy.store.laid import Laid
 from claudeproxy.store.numbers import (
@@ -37,6 +36,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from claudeproxy.model import Account, PricedBill
+    from claudeproxy.store.aggregates import SourceAggregates
     from claudeproxy.store.labels import Labels
     from claudeproxy.store.skeleton import PathStep
     from claudeproxy.store.totals import RequestTotals
@@ -80,11 +80,13 @@ _RATES = (
 class Accounts:
     """Writes over one connection. The caller holds the transaction and calls `forget` after a rollback."""
 
-    def __init__(self, connection: sqlite3.Connection, labels: Labels, totals: RequestTotals) -> None:
+    def __init__(
+        self, connection: sqlite3.Connection, labels: Labels, totals: RequestTotals, aggregates: SourceAggregates
+    ) -> None:
         self._connection = connection
         self._labels = labels
         self._totals = totals
-        self._aggregates = SourceAggregates(connection)
+        self._aggregates = aggregates
         self._sums = SourceSums(connection)
         self._latest: dict[tuple[int, int], int] = {}  # (node, ledger): packed, as of the ledger's clock
         self._special: dict[int, int] = {}

@@ -15,13 +15,14 @@ import json
 from collections import defaultdict
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from operator import add
+from typing import TYPE_CHECKING, NamedTuple
 
 from claudeproxy.store.schema.feedback import MEASURES, TOTALS
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
 HOUR = 3_600_000_000_000  # ns
 DAY = 24 * HOUR
@@ -71,11 +72,25 @@ class RebuildReport:
     corrected: int
 
 
-class SourceAggregates:
-    """The aggregates of one database. The caller holds the transaction."""
+class SourceMoves(NamedTuple):
+    """What each source's numbers changed by with one request, and when that was asked (ns since the epoch)."""
 
-    def __init__(self, connection: sqlite3.Connection) -> None:
+    moved: Mapping[_SourceKey, _Measured]
+    used: int
+
+
+class SourceAggregates:
+    """The aggregates of one database. The caller holds the transaction.
+
+    `late` gives a list where changes are to be left for the end of the transaction, which calls `move` with all of
+    them: requests of a conversation have most of their sources in common, and each is then written once.
+    """
+
+    def __init__(
+        self, connection: sqlite3.Connection, late: Callable[[], list[SourceMoves] | None] = lambda: None
+    ) -> None:
         self._connection = connection
+        self._late = late
 
     @contextmanager
     def changing(self, number: int) -> Iterator[None]:
@@ -93,7 +108,11 @@ class SourceAggregates:
             for key in before.keys() | after.keys()
             if before.get(key) != after.get(key)
         }
-        self._move(moved, used)
+        late, moves = self._late(), SourceMoves(moved, used)
+        if late is None:
+            self.move([moves])
+        else:
+            late.append(moves)
 
     def close(self, numbers: Sequence[int]) -> None:
         """Move the shares of requests that are about to be deleted into the day history."""
@@ -155,28 +174,31 @@ class SourceAggregates:
         rows = self._connection.execute(CONTRIBUTIONS.format(condition="q.n = ?"), (number,)).fetchall()
         return {(row["source_type"], row["source_name"]): tuple(row)[4:] for row in rows}
 
-    def _move(self, moved: Mapping[_SourceKey, _Measured], used: int) -> None:
-        """Add what each source's numbers changed by, for a request at an instant."""
-        hour = used // HOUR
+    def move(self, moves: Sequence[SourceMoves]) -> None:
+        """Add what each source's numbers changed by."""
+        sums = _added_up(moves)
         self._connection.executemany(
             f"INSERT INTO context_source_metrics (source_type, source_name, {_NAMES}, last_used, created_at)"  # noqa: S608
             f" VALUES (?, ?, {_MARKS}, ?, ?)"
             f" ON CONFLICT (source_type, source_name) DO UPDATE SET {_PLUS}, {_EDGES}",
-            [(*key, *measured, used, used) for key, measured in moved.items()],
+            [(*key, *one.measured, one.last, one.first) for (key, _), one in sums.items()],
         )
         self._connection.executemany(
             f"INSERT INTO source_hours SELECT id, ?, {_MARKS} FROM context_source_metrics"  # noqa: S608
             " WHERE source_type = ? AND source_name = ?"
             f" ON CONFLICT (metric, hour) DO UPDATE SET {_PLUS}",
-            [(hour, *measured, *key) for key, measured in moved.items()],
+            [(hour, *one.measured, *key) for (key, hour), one in sums.items()],
         )
-        for key, measured in moved.items():
-            if measured[0] < 0 or measured[3] < 0:  # explained or settled anew, without this source
+        emptied = set()
+        for (key, hour), one in sums.items():
+            if one.taken:  # explained or settled anew, without this source
                 metric = self._connection.execute(
                     "SELECT id FROM context_source_metrics WHERE source_type = ? AND source_name = ?", key
                 ).fetchone()[0]
                 self._take_from_hour(metric, hour, _NOTHING)
-                self._find_edges(metric)
+                emptied.add(metric)
+        for metric in emptied:  # when all hours are as they will be
+            self._find_edges(metric)
 
     def _take_from_hour(self, metric: int, hour: int, measured: Sequence[int]) -> None:
         place = (metric, hour)
@@ -226,6 +248,36 @@ def fill_aggregates(connection: sqlite3.Connection) -> None:
     if not any(row[1] == "counted" for row in connection.execute("PRAGMA table_info(requests)")):
         return
     SourceAggregates(connection).rebuild()
+
+
+class _HourSum:
+    """What one source's numbers of one hour change by: `taken`, a request has no part in it any more."""
+
+    __slots__ = ("first", "last", "measured", "taken")
+
+    def __init__(self, measured: _Measured, used: int) -> None:
+        self.measured = measured
+        self.first = self.last = used
+        self.taken = measured[0] < 0 or measured[3] < 0
+
+    def add(self, other: _HourSum) -> None:
+        self.measured = tuple(map(add, self.measured, other.measured))
+        self.first, self.last = min(self.first, other.first), max(self.last, other.last)
+        self.taken |= other.taken
+
+
+def _added_up(moves: Sequence[SourceMoves]) -> Mapping[tuple[_SourceKey, int], _HourSum]:
+    """By source and hour."""
+    sums: dict[tuple[_SourceKey, int], _HourSum] = {}
+    for moved, used in moves:
+        hour = used // HOUR
+        for key, measured in moved.items():
+            one = _HourSum(measured, used)
+            if (known := sums.get((key, hour))) is None:
+                sums[key, hour] = one
+            else:
+                known.add(one)
+    return sums
 
 
 def _totals(rows: Sequence[sqlite3.Row]) -> Mapping[int, _Measured]:

@@ -9,11 +9,11 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from claudeproxy.store.aggregates import SourceAggregates
-
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Iterator
+
+    from claudeproxy.store.aggregates import SourceAggregates
 
 _ATTEMPTS = """
 SELECT q.n, q.counted, q.request_class IS NOT 'count_tokens' AND NOT EXISTS (
@@ -23,11 +23,10 @@ FROM requests q WHERE q.n = :first OR q.retry_of = :first
 
 
 @contextmanager
-def count_attempts(connection: sqlite3.Connection, number: int) -> Iterator[None]:
+def count_attempts(connection: sqlite3.Connection, aggregates: SourceAggregates, number: int) -> Iterator[None]:
     """Do inside what may change which attempts belong together. The caller holds the transaction."""
     before = _first(connection, number)
     yield
-    aggregates = SourceAggregates(connection)
     for first in {before, _first(connection, number)}:
         for attempt in connection.execute(_ATTEMPTS, {"first": first}).fetchall():
             if attempt["counted"] != attempt["counts"]:

@@ -51,7 +51,7 @@ def transaction(connection: sqlite3.Connection) -> Iterator[None]:
     :raises UnstorableError: what was written is at fault (other than a broken constraint, which is ours to handle).
     :raises StorageError: for every other error of SQLite.
     """
-    try:
+    with _errors():
         _begin(connection)
         try:
             yield
@@ -60,6 +60,32 @@ def transaction(connection: sqlite3.Connection) -> Iterator[None]:
             if connection.in_transaction:  # SQLite itself rolls back on some errors (full disk, I/O)
                 connection.execute("ROLLBACK")
             raise
+
+
+@contextmanager
+def savepoint(connection: sqlite3.Connection) -> Iterator[None]:
+    """Undo this part of a transaction on any exception, and no other part. Errors as of `transaction`.
+
+    :raises StorageError: SQLite has rolled the transaction back by itself.
+    """
+    with _errors():
+        if not connection.in_transaction:  # a statement would be committed by itself
+            raise sqlite3.OperationalError("the transaction was rolled back")
+        connection.execute("SAVEPOINT part")
+        try:
+            yield
+        except BaseException:
+            if connection.in_transaction:
+                connection.execute("ROLLBACK TO part")
+                connection.execute("RELEASE part")
+            raise
+        connection.execute("RELEASE part")
+
+
+@contextmanager
+def _errors() -> Iterator[None]:
+    try:
+        yield
     except sqlite3.IntegrityError:
         raise
     except (sqlite3.DataError, sqlite3.InterfaceError, sqlite3.ProgrammingError) as error:

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from claudeproxy.model import Account, RequestAttribution, Segment
+    from claudeproxy.store.aggregates import SourceAggregates
     from claudeproxy.store.skeleton import PathStep
     from claudeproxy.store.tree import BlockTree
 
@@ -41,13 +42,14 @@ Gone: TypeAlias = tuple[int, int]
 class Explanations:
     """Writes attributions over one connection. The caller holds the transaction and calls `forget` after a rollback."""
 
-    def __init__(self, connection: sqlite3.Connection, tree: BlockTree) -> None:
+    def __init__(self, connection: sqlite3.Connection, tree: BlockTree, aggregates: SourceAggregates) -> None:
         self._connection = connection
         self._tree = tree
+        self._aggregates = aggregates
         self._labels = Labels(connection)
         self._lineage = Lineage(connection, tree)
-        self._totals = RequestTotals(connection, self._labels)
-        self._accounts = Accounts(connection, self._labels, self._totals)
+        self._totals = RequestTotals(connection, self._labels, aggregates)
+        self._accounts = Accounts(connection, self._labels, self._totals, aggregates)
         self._witnesses = Witnesses(connection)
         self._told: set[str] = set()  # owners of whom the request at hand tells something new
         self._versions: dict[int, int] = {}
@@ -132,7 +134,7 @@ class Explanations:
         return row
 
     def _derive(self, number: int, path: Sequence[PathStep]) -> None:
-        with count_attempts(self._connection, number):
+        with count_attempts(self._connection, self._aggregates, number):
             self._lineage.derive(number, path)
 
     def _lay(self, context: bytes) -> tuple[list[PathStep], dict[int, Gone]]:

@@ -36,6 +36,11 @@ FROM requests q JOIN request_sources s ON s.request = q.n JOIN sources o ON o.id
 WHERE q.id = ? AND NOT s.output ORDER BY s.tokens DESC, o.label
 """
 OUTPUTS = SOURCES.replace("NOT s.output", "s.output")
+SOURCE_TOKENS = """
+SELECT o.label, sum(s.tokens) AS tokens
+FROM requests q JOIN request_sources s ON s.request = q.n JOIN sources o ON o.id = s.source
+WHERE q.id = ? AND NOT s.output GROUP BY o.label ORDER BY tokens DESC, o.label
+"""
 UNDERIVED = """
 SELECT id FROM (
   SELECT id, n FROM requests WHERE rules IS NULL

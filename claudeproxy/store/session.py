@@ -3,7 +3,8 @@
 Apart from `storage`, whose verbs stand on it, because the rules are few and the verbs are many: a write is one
 transaction that holds the lock from its start; after a failure, or after anybody has deleted rows, what was remembered
 of ids is forgotten; a file that was deleted or replaced is opened anew; errors of SQLite come out as StorageError.
-Knows of no table but the counter of deletions.
+Several
+writes may be joined to one transaction. Knows of no table but the counter of deletions.
 """
 
 from __future__ import annotations
@@ -14,12 +15,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from claudeproxy.errors import StorageError, UnstorableError
-from claudeproxy.store.database import BUSY_TIMEOUT, file_identity, open_database, transaction
+from claudeproxy.store.database import BUSY_TIMEOUT, file_identity, open_database, savepoint, transaction
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from types import TracebackType
     from typing import Self
+
+    from claudeproxy.store.aggregates import SourceMoves
 
 
 class StorageSession:
@@ -37,6 +40,7 @@ class StorageSession:
         self.read_only = read_only
         self._busy_timeout = busy_timeout
         self._closed = False
+        self._late: list[SourceMoves] | None = None
         self._open()
 
     def __enter__(self) -> Self:
@@ -58,18 +62,39 @@ class StorageSession:
 
         :raises StorageError: nothing was written; the same may be tried again.
         """
-        if self._moved():
+        if not self._joined and self._moved():
             raise StorageError(f"{self.path} was deleted or replaced; it is open anew and the call may be repeated")
+        left = len(self._late or ())
         try:
-            with transaction(self._connection):
-                self._forget_what_was_deleted()
+            with savepoint(self._connection) if self._joined else transaction(self._connection):
+                if not self._joined:
+                    self._forget_what_was_deleted()
                 yield self._connection
         except BaseException as error:
             self._forget()
+            if self._late is not None:
+                del self._late[left:]
             if isinstance(error, sqlite3.IntegrityError):
                 # Something that we remembered is gone after all: with the memory gone it will work.
                 raise UnstorableError(f"the database changed meanwhile ({error}); the call may be repeated") from error
             raise
+
+    @contextmanager
+    def joined(self) -> Iterator[None]:
+        """Make every `writing` inside a part of one transaction, which is committed once, at the end.
+
+        A part that fails is undone alone, so whoever catches its error keeps the others. Readers on this connection see
+        what is not committed yet.
+
+        :raises StorageError: at the end, when it cannot be committed: nothing of any part was written.
+        """
+        with self.writing():
+            self._late = []
+            try:
+                yield
+                self._finish(self._late)
+            finally:
+                self._late = None
 
     @contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:
@@ -77,7 +102,8 @@ class StorageSession:
 
         :raises StorageError: the database cannot be read.
         """
-        self._moved()
+        if not self._joined:  # the file of an open transaction is the one that was there when it began
+            self._moved()
         try:
             yield self._connection
         except sqlite3.Error as error:
@@ -90,6 +116,13 @@ class StorageSession:
 
     def _forget(self) -> None:
         """Called when ids that were remembered may be gone: forget them."""
+
+    def _finish(self, late: Sequence[SourceMoves]) -> None:
+        """Called before a transaction of several parts is committed: write what they left for its end."""
+
+    @property
+    def _joined(self) -> bool:
+        return self._late is not None
 
     def _open(self) -> None:
         self._connection = open_database(self.path, read_only=self.read_only, busy_timeout=self._busy_timeout)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from claudeproxy.errors import NotFoundError, ProtocolError, StorageError
 from claudeproxy.store import census, listing, queries
+from claudeproxy.store.aggregates import SourceAggregates
 from claudeproxy.store.codec import Codec
 from claudeproxy.store.database import file_size
 from claudeproxy.store.derived import DerivedStorage
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from claudeproxy.model import RecordedExchange
+    from claudeproxy.store.aggregates import SourceMoves
     from claudeproxy.store.threads import ThreadHistory
     from claudeproxy.store.values import (
         CapturedRequest,
@@ -203,6 +205,10 @@ class CaptureStorage(DerivedStorage, MessageStorage):
         statement = queries.OUTPUTS if output else queries.SOURCES
         return [queries.source_from(row) for row in self._all(statement, (request_id,))]
 
+    def source_tokens(self, request_id: str) -> dict[str, int]:
+        """Return the tokens of each source's context by its label, the largest first: `sources` for a log's line."""
+        return dict(map(tuple, self._all(queries.SOURCE_TOKENS, (request_id,))))
+
     # --- full text ------------------------------------------------------------------------------------------
 
     def index_texts(self, request_id: str, message: object = None) -> None:
@@ -245,8 +251,12 @@ class CaptureStorage(DerivedStorage, MessageStorage):
         self._writer = ExchangeWriter(self._connection, self._codec)
         self._writer.guard.on_failure = self._on_unfinished
         self._search = SearchIndex(self._connection, self._writer.tree)
-        self._explanations = Explanations(self._connection, self._writer.tree)
+        self._aggregates = SourceAggregates(self._connection, late=lambda: self._late)
+        self._explanations = Explanations(self._connection, self._writer.tree, self._aggregates)
         self._threads = ThreadReader(self._connection, self._writer.tree)
+
+    def _finish(self, late: Sequence[SourceMoves]) -> None:
+        self._aggregates.move(late)
 
     def _forget(self) -> None:
         self._writer.forget()

@@ -12,7 +12,6 @@ from hashlib import sha256
 from typing import TYPE_CHECKING, NamedTuple
 
 from claudeproxy.model import Segment, Source, SourceType
-from claudeproxy.store.aggregates import SourceAggregates
 from claudeproxy.store.labels import Labels, remember
 from claudeproxy.store.numbers import ESTIMATED
 from claudeproxy.store.text import clean
@@ -20,6 +19,8 @@ from claudeproxy.store.text import clean
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Sequence
+
+    from claudeproxy.store.aggregates import SourceAggregates
 
 # Tokens of a request by source, over the segments of its path and its own: one pass, no row per request and segment.
 _SUM = """
@@ -57,10 +58,10 @@ class Counted(NamedTuple):
 class RequestTotals:
     """Writes over one connection. The caller holds the transaction and calls `forget` after a rollback."""
 
-    def __init__(self, connection: sqlite3.Connection, labels: Labels) -> None:
+    def __init__(self, connection: sqlite3.Connection, labels: Labels, aggregates: SourceAggregates) -> None:
         self._connection = connection
         self._labels = labels
-        self._aggregates = SourceAggregates(connection)
+        self._aggregates = aggregates
         self._loose: dict[tuple[object, ...], int] = {}
 
     def forget(self) -> None:

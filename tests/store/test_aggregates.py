@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 
 from hypothesis import HealthCheck, settings
@@ -23,6 +24,10 @@ CONTEXTS = st.lists(st.tuples(st.sampled_from(SOURCES), st.integers(0, 1000)), m
 INSTANTS = st.integers(0, 4 * 24 * 6).map(lambda n: START + n * HOUR // 6)  # every ten minutes of four days
 RATINGS = st.integers(-1_000_000, 1_000_000).map(lambda n: n / 1_000_000)
 TABLES = ("context_source_metrics", "source_hours", "source_days", "request_days")
+
+
+class UndoneError(Exception):
+    pass
 
 
 class Aggregates(RuleBasedStateMachine):
@@ -55,6 +60,18 @@ class Aggregates(RuleBasedStateMachine):
         if request_id in self.used:
             explain(self.storage, request_id, parts, version="2")
             self.used[request_id] = (self.used[request_id][0], counted(parts))
+
+    @rule(batch=st.lists(st.tuples(requests, CONTEXTS, st.booleans()), max_size=4))
+    def explain_together(self, batch):
+        """In one transaction, of which some parts are undone."""
+        with self.storage.joined():
+            for request_id, parts, undone in batch:
+                if request_id in self.used:
+                    with suppress(UndoneError), self.storage.writing():
+                        explain(self.storage, request_id, parts, version="3")
+                        if undone:
+                            raise UndoneError
+                        self.used[request_id] = (self.used[request_id][0], counted(parts))
 
     @rule(request_id=requests, rating=RATINGS)
     def rate(self, request_id, rating):
