@@ -31,7 +31,7 @@ log = get_logger("claudeproxy.recording")
 
 # Spent between two batches of the journal: storing comes first, and counting 10 MB of text takes 2 s.
 EXPLAIN_SECONDS = 0.25
-EXPLAIN_BYTES = 1 << 20  # and a body larger than this waits until the journal is read
+EXPLAIN_BYTES = 4 << 20  # and a body larger than this waits until the journal is read
 
 # A request that is answered sooner is explained once, with its bill; of the others one wants to see what they are at.
 IN_FLIGHT_SECONDS = 0.25

@@ -14,7 +14,7 @@ import re
 from collections import OrderedDict
 from dataclasses import dataclass
 from hashlib import blake2b
-from operator import eq
+from operator import eq, is_
 from typing import TYPE_CHECKING, NamedTuple
 
 from claudeproxy.accounting.features import read_block, read_tool
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from claudeproxy.sansio.jsonspans import Member
     from claudeproxy.sansio.messages import BlockSpan
 
-MAX_MAKEUPS = 16_384  # blocks whose make-up is remembered: some 500 bytes each
+MAX_MAKEUPS = 4_096  # blocks whose make-up is remembered, some 570 bytes each: twenty conversations of 200 blocks
 _RECENT = 4  # conversations that go on beside each other: their last chains are kept to be compared with
 _RECENT_BYTES = 2 << 20  # of a body that is kept so
 _DIGEST = 8  # collisions among a ledger's 150,000 rows: one in 10^9; each costs a row in the database
@@ -79,6 +79,7 @@ class _Read(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class _Chain:
+    spans: Sequence[BlockSpan]
     raws: list[bytes]
     blocks: list[_Read]
 
@@ -101,7 +102,7 @@ class ChainReader:
         :raises JSONSpanError: when it cannot be cut (`sansio.messages.layout`).
         """
         cut = layout(body)
-        raws = [exact_block(body, span) for span in cut.blocks]
+        raws = self._raws(body, cut.blocks)
         blocks = self._blocks(cut.blocks, raws)
         drop_before = -1
         if self._traits.drops_thinking:
@@ -129,15 +130,22 @@ class ChainReader:
                 blocks[index] = block._replace(before=prefix, link=link)
             prefix = link.prefix
             links.append(link)
-        self._keep(_Chain(raws, blocks), len(body))
+        self._keep(_Chain(cut.blocks, raws, blocks), len(body))
         if links and links[-1].ttl is None and (ttl := _automatic(body, cut.members)) is not None:
             links[-1] = links[-1]._replace(ttl=ttl)
         tools = any(cut.blocks[link.block].section is Section.TOOLS for link in links)
         return Prompt(tuple(links), len(cut.blocks), tools, deferred)
 
+    def _raws(self, body: bytes, spans: Sequence[BlockSpan]) -> list[bytes]:
+        """Return the blocks' bytes; what another body gave for the same block is taken from there."""
+        like = max(self._recent, key=lambda chain: sum(map(is_, spans, chain.spans)), default=_Chain((), [], []))
+        same = list(map(is_, spans, like.spans))
+        same += [False] * (len(spans) - len(same))
+        return [like.raws[i] if same[i] else exact_block(body, span) for i, span in enumerate(spans)]
+
     def _blocks(self, spans: Sequence[BlockSpan], raws: list[bytes]) -> list[_Read]:
         """Read the blocks that differ from those of the recent chain that is most like this one."""
-        like = max(self._recent, key=lambda chain: sum(map(eq, raws, chain.raws)), default=_Chain([], []))
+        like = max(self._recent, key=lambda chain: sum(map(eq, raws, chain.raws)), default=_Chain((), [], []))
         blocks = []
         for index, (span, raw) in enumerate(zip(spans, raws, strict=True)):
             place = (span.section, span.role, span.string)

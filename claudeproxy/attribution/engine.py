@@ -44,13 +44,14 @@ if TYPE_CHECKING:
     from claudeproxy.sansio.threads import ContextBlock
 
 REVISION = "4"  # raise it when code changes what the same rules give
-# Of memory, for the views and for the explanations each: some 3,000 blocks of 1 KB, six long conversations. A block
+# Of memory, for the views and for the explanations each: some 1,500 blocks of 1 KB, three long conversations. A block
 # that was forgotten is read again, which takes a tenth of a millisecond.
-MAX_CACHED_BYTES = 16 * 1024 * 1024
+MAX_CACHED_BYTES = 8 * 1024 * 1024
 # What an entry takes beside its block, and how many times it holds the block: by tracemalloc, for 50 B to 20 KB.
 _ENTRY_BYTES = 1024
 _VIEW_COPIES, _EXPLAINED_COPIES = 4, 2
 MAX_SCENES = 1024
+MAX_DIGESTS = 8192  # of blocks, some 300 bytes each
 _CONFIRMED = frozenset({Role.INJECTED, Role.RESULT})  # where the client puts what its transcripts tell of
 
 
@@ -85,6 +86,8 @@ class AttributionEngine:
         self._tool_rules = rules.of(Scope.TOOLS)
         self._count = count
         self._views: Remembered[bytes, BlockView] = Remembered(max_cached_bytes)
+        # By the identity of the block: `layout` gives the same one for the same bytes, which need no hashing then.
+        self._digests: dict[int, tuple[BlockSpan, bytes]] = {}
         self._explained: Remembered[tuple[bytes, Place, int], _Explained] = Remembered(max_cached_bytes)
         self._turns: TurnMemory = Remembered(max_cached_bytes // 4)
         self._scenes: dict[Scene, int] = {}  # numbered: their hash is costly, and few differ
@@ -143,7 +146,7 @@ class AttributionEngine:
         strings = body_strings(body, {member.key: member for member in cut.members})
         earlier = (history or {}).get(strings.get("previous_message_id", "")) if continues_thread(strings) else None
         context, whole = _effective(body, cut, earlier or ())
-        views = [self._view(context[block.start : block.end]) for block in whole.blocks]
+        views = [self._view(context, block) for block in whole.blocks]
         identity = identify_request(whole, views, hints, strings, evidence, path=url_path)
         uses, scene = gather_facts(whole.blocks, views, identity, evidence)
         if self._tool_rules:
@@ -196,8 +199,15 @@ class AttributionEngine:
             raise ValueError("this engine has no token counter: AttributionEngine(count=TokenCounter().count)")
         return self._count(text)
 
-    def _view(self, raw: bytes) -> BlockView:
+    def _view(self, body: bytes, block: BlockSpan) -> BlockView:
+        span, digest = self._digests.get(id(block), (None, b""))
+        if span is block and (known := self._views.recall(digest)) is not None:
+            return known
+        raw = body[block.start : block.end]
         digest = hashlib.blake2b(raw, digest_size=16).digest()
+        if len(self._digests) >= MAX_DIGESTS:
+            self._digests.clear()
+        self._digests[id(block)] = (block, digest)
         known = self._views.recall(digest)
         return known or self._views.remember(digest, read_block(raw, digest), _ENTRY_BYTES + _VIEW_COPIES * len(raw))
 

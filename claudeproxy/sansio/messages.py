@@ -14,18 +14,19 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from enum import StrEnum
-from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
 from claudeproxy.sansio.jsonspans import JSONSpanError, Member, array_items, check_items, object_members, raw_spans
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping, Sequence
 
 BILLING_HEADER = "x-anthropic-billing-header:"  # wire.md 3.1: first system block of Claude Code, new in every request
 _CACHE_CONTROL = b'"cache_control"'
+
+_STRIDE = 1 << 16  # bytes that are compared at once
 
 MAX_BLOCKS = 100_000
 """In one request; beyond it a body is not worth cutting. See `jsonspans.MAX_ITEMS`."""
@@ -83,27 +84,95 @@ _MESSAGES = msgspec.json.Decoder(list[_Message])
 _ROLES = {b'"user"': "user", b'"assistant"': "assistant", b'"system"': "system"}
 
 
-@lru_cache(maxsize=1)  # the store cuts a body, then attribution explains it: of a megabyte, either takes some ms
+class _Cut(NamedTuple):
+    """A body that was cut lately. A turn repeats it nearly to its end, and takes over what is the same."""
+
+    body: bytes
+    layout: RequestLayout
+    contents: Mapping[int, tuple[str, int, int]]  # by message: role and span of its content
+    blocks: Mapping[int, Sequence[BlockSpan]]  # by message
+
+
+_RECENT = 3  # conversations beside each other, the main one and its agents
+_RECENT_BYTES = 4 << 20  # of a body that is kept for it
+_recent: tuple[_Cut, ...] = ()  # the latest first; replaced as a whole, so that threads may read it at any time
+
+
 def layout(body: bytes) -> RequestLayout:
     """Cut a request body into its blocks.
+
+    All of it is scanned; blocks of messages that begin another body in the same bytes are the very objects that were
+    made for that one, which tells whoever works block by block what it has worked at before.
 
     :raises JSONSpanError: when it cannot be cut: no JSON object, `messages` no list, a message no object, more than
         MAX_BLOCKS blocks. The caller then keeps the body whole.
     """
+    global _recent  # the store cuts a body, attribution explains it, accounting counts it
+    recent = _recent
+    for one in recent:
+        if one.body == body:
+            return one.layout
+    cut = _cut(body, recent)
+    if len(body) <= _RECENT_BYTES:
+        shared = [one for one in recent if not _goes_on(cut, one)]
+        _recent = (cut, *shared[: _RECENT - 1])
+    return cut.layout
+
+
+def _cut(body: bytes, recent: Sequence[_Cut]) -> _Cut:
     members = object_members(body)
     last = {member.key: member for member in members}
     blocks = [
         *_blocks(body, Section.TOOLS, last.get("tools"), strings=False),
         *_blocks(body, Section.SYSTEM, last.get("system"), strings=True),
     ]
+    contents, by_message = {}, {}
     if (messages := last.get("messages")) is not None:
+        known, same = _most_alike(body, recent)
         for index, (role, start, end) in enumerate(_contents(body, messages.start, messages.end)):
             if len(blocks) > MAX_BLOCKS:
                 break
-            blocks += _value_blocks(body, Section.MESSAGES, start, end, message_index=index, role=role)
+            contents[index] = (role, start, end)
+            if known is not None and end <= same and known.contents.get(index) == (role, start, end):
+                found = known.blocks[index]
+            else:
+                found = _value_blocks(body, Section.MESSAGES, start, end, message_index=index, role=role)
+            by_message[index] = found
+            blocks += found
     if len(blocks) > MAX_BLOCKS:
         raise JSONSpanError(f"more than {MAX_BLOCKS} blocks")
-    return RequestLayout(blocks=tuple(blocks), members=tuple(members), length=len(body))
+    made = RequestLayout(blocks=tuple(blocks), members=tuple(members), length=len(body))
+    return _Cut(body, made, contents, by_message)
+
+
+def _most_alike(body: bytes, recent: Sequence[_Cut]) -> tuple[_Cut | None, int]:
+    """Return the body that is the same for longest from its beginning, and for how many bytes."""
+    best, length = None, 0
+    for one in recent:
+        if (same := common_prefix(body, one.body)) > length:
+            best, length = one, same
+    return best, length
+
+
+def _goes_on(cut: _Cut, earlier: _Cut) -> bool:
+    """Whether a conversation went on: the earlier turn will not be compared with any more."""
+    first = next(iter(earlier.blocks.values()), ())
+    return bool(first) and cut.blocks.get(0) is first
+
+
+def common_prefix(one: bytes, other: bytes) -> int:
+    """Return how many bytes two byte strings have in common from their beginning."""
+    low, high = 0, min(len(one), len(other))
+    while low < high and one[low : low + _STRIDE] == other[low : low + _STRIDE]:
+        low += _STRIDE
+    low, high = min(low, high), min(low + _STRIDE, high)
+    while low < high:
+        middle = (low + high + 1) // 2
+        if one[low:middle] == other[low:middle]:
+            low = middle
+        else:
+            high = middle - 1
+    return low
 
 
 def exact_block(body: bytes, block: BlockSpan) -> bytes:

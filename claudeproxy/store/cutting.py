@@ -10,19 +10,19 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
 from claudeproxy.errors import ProtocolError
-from claudeproxy.sansio.messages import Section, exact_block, is_billing_header, layout
+from claudeproxy.sansio.messages import exact_block, is_billing_header, layout
 from claudeproxy.store.places import SECTIONS
 from claudeproxy.store.skeleton import ORDERS
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
-    from claudeproxy.sansio.messages import BlockSpan, RequestLayout
+    from claudeproxy.sansio.messages import BlockSpan
 
 PLACEHOLDER = b'"x-anthropic-billing-header:"'  # the masked block of every billing header
 
@@ -57,52 +57,77 @@ class CutBody:
     tail: tuple[bytes, ...]
 
 
+class _Cut(NamedTuple):
+    """A block that was cut lately: its piece, and the blocks before it, in the prompt and in the document."""
+
+    block: BlockSpan
+    before: BlockSpan | None
+    above: BlockSpan | None
+    piece: Piece
+
+
+_RECENT = 3  # bodies: of the main conversation and its agents
+_RECENT_BYTES = 4 << 20  # of a body whose pieces are kept
+_recent: tuple[Mapping[int, _Cut], ...] = ()  # by the identity of the block, the latest first; replaced as a whole
+
+
 def cut_body(body: bytes) -> CutBody:
     """Cut a Messages API request body.
 
+    A piece between the same two blocks as in a body before is taken from there (`sansio.messages.layout` gives the same
+    block for the same bytes).
+
     :raises ProtocolError: when it cannot be cut, or a cut is not where the JSON parser sees it.
     """
+    global _recent
     found = layout(body)
     boundaries = [member.key_start for member in found.members]
     document = sorted(found.blocks, key=lambda block: block.start)
-    gaps: dict[int, tuple[bytes, ...]] = {}
-    at = 0
-    for block in document:
-        gaps[block.start] = _split(body, at, block.start, boundaries)
-        at = block.end
+    above: dict[int, BlockSpan | None] = dict(zip(map(id, document), (None, *document), strict=False))
+    cuts: dict[int, _Cut] = {}
+    before: BlockSpan | None = None
+    recent = max(_recent, key=lambda one: len(one.keys() & above.keys()), default=cuts)
+    for block in found.blocks:
+        known, over = recent.get(id(block)), above[id(block)]
+        if known is not None and known.block is block and known.before is before and known.above is over:
+            cuts[id(block)] = known
+        else:
+            gap = _split(body, 0 if over is None else over.end, block.start, boundaries)
+            cuts[id(block)] = _Cut(block, before, over, _piece(body, block, before, gap))
+        before = block
+    if len(body) <= _RECENT_BYTES:
+        goes_on = 2 * len(cuts.keys() & recent.keys()) > len(recent)
+        _recent = (cuts, *(one for one in _recent if not (goes_on and one is recent)))[:_RECENT]
+    end = document[-1].end if document else 0
     return CutBody(
-        pieces=tuple(_pieces(body, found, gaps)),
+        pieces=tuple(cut.piece for cut in cuts.values()),
         order=_order(document),
-        tail=_split(body, at, len(body), boundaries),
+        tail=_split(body, end, len(body), boundaries),
     )
 
 
-def _pieces(body: bytes, found: RequestLayout, gaps: dict[int, tuple[bytes, ...]]) -> list[Piece]:
-    pieces = []
-    section, message, item = Section.TOOLS, -1, -1
-    for block in found.blocks:
-        if block.section is not section or block.opens_message:
-            item = -1
-        skipped = block.message_index - message - 1 if block.opens_message else 0
-        data = exact_block(body, block)
-        _check(body, block, data)
-        pieces.append(
-            Piece(
-                data,
-                SECTIONS.index(block.section),
-                block.role,
-                block.opens_message,
-                is_billing_header(block.section, data),
-                0 if block.string else block.index - item - 1,
-                skipped,
-                block.message_index,
-                -1 if block.string else block.index,
-                gaps[block.start],
-                (block.cut[0] - block.start, body[block.cut[0] : block.cut[1]]) if block.cut else None,
-            )
-        )
-        section, message, item = block.section, block.message_index, block.index
-    return pieces
+def _piece(body: bytes, block: BlockSpan, before: BlockSpan | None, gap: tuple[bytes, ...]) -> Piece:
+    """Cut one block; `before` is the one before it in the prompt."""
+    item, message = -1, -1
+    if before is not None:
+        message = before.message_index
+        if before.section is block.section and not block.opens_message:
+            item = before.index
+    data = exact_block(body, block)
+    _check(body, block, data)
+    return Piece(
+        data,
+        SECTIONS.index(block.section),
+        block.role,
+        block.opens_message,
+        is_billing_header(block.section, data),
+        0 if block.string else block.index - item - 1,
+        block.message_index - message - 1 if block.opens_message else 0,
+        block.message_index,
+        -1 if block.string else block.index,
+        gap,
+        (block.cut[0] - block.start, body[block.cut[0] : block.cut[1]]) if block.cut else None,
+    )
 
 
 def _check(body: bytes, block: BlockSpan, data: bytes) -> None:

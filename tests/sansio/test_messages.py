@@ -6,8 +6,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from claudeproxy.sansio import messages as module
 from claudeproxy.sansio.jsonspans import JSONSpanError
-from claudeproxy.sansio.messages import MAX_BLOCKS, Section, exact_block, is_billing_header, layout
+from claudeproxy.sansio.messages import MAX_BLOCKS, Section, common_prefix, exact_block, is_billing_header, layout
+from tests.sansio.growing import bodies
 from tests.sansio.hostile_json import json_values, write_json
 
 
@@ -182,3 +184,45 @@ def test_a_body_of_very_many_blocks_is_not_cut(content):
     message = b'{"role":"user","content":' + content + b"}"
     with pytest.raises(JSONSpanError, match="more than"):
         layout(b'{"messages":[' + b",".join([message] * count) + b"]}")
+
+
+@settings(max_examples=150)
+@given(bodies())
+def test_what_is_taken_over_from_other_bodies_is_what_would_have_been_found(sequence):
+    """And a block that two bodies have in common stands in the same bytes, with the same bytes before it."""
+    seen = []
+    for body in sequence:
+        try:
+            fresh = module._cut(body, ()).layout
+        except JSONSpanError:
+            with pytest.raises(JSONSpanError):
+                layout(body)
+            continue
+        found = layout(body)
+        assert found == fresh
+        for other, blocks in seen:
+            for block in found.blocks:
+                if any(block is one for one in blocks):
+                    assert body[: block.end] == other[: block.end]
+        seen.append((body, found.blocks))
+
+
+def test_a_turn_takes_over_the_blocks_of_the_turn_before_it_in_conversations_side_by_side():
+    def body(name: str, turns: int) -> bytes:
+        written = [{"role": "user", "content": [{"type": "text", "text": f"{name} {n}"}]} for n in range(turns)]
+        return json.dumps({"messages": written, "tools": []}).encode()
+
+    before = {name: layout(body(name, 3)).blocks for name in ("main", "agent", "other")}
+    for name, blocks in before.items():
+        assert all(now is then for now, then in zip(layout(body(name, 5)).blocks[:3], blocks, strict=True))
+
+
+@given(st.binary(max_size=300), st.integers(0, 300), st.binary(max_size=4))
+def test_the_common_prefix_is_found_to_the_byte(one, at, other):
+    stride, module._STRIDE = module._STRIDE, 16
+    try:
+        changed = one[:at] + other + one[at:]
+        expected = next((i for i, (a, b) in enumerate(zip(one, changed, strict=False)) if a != b), len(one))
+        assert common_prefix(one, changed) == common_prefix(changed, one) == expected
+    finally:
+        module._STRIDE = stride

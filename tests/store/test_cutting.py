@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given, settings
 
 from claudeproxy.errors import ProtocolError
 from claudeproxy.sansio import messages
 from claudeproxy.store import cutting
 from claudeproxy.store.cutting import CutError, cut_body
 from claudeproxy.store.skeleton import ORDERS
+from tests.sansio.growing import bodies
 
 BODY = (
     b'{"model":"m","messages":[{"role":"user","content":[{"t":"a","cache_control":{}}]},{"role":"x","content":[]},'
@@ -76,3 +78,26 @@ def test_a_cut_beside_a_lone_surrogate_is_confirmed_too():
     with pytest.raises(CutError):
         cut_body(b'{"messages":[{"content":[{"t":"\\ud800","cache_control":1}]}]}')
     assert len(cut_body(b'{"messages":[{"content":[{"t":"\\ud800"}]}]}').pieces) == 1
+
+
+@settings(max_examples=150)
+@given(bodies())
+def test_pieces_that_are_taken_over_are_those_that_would_have_been_cut(sequence):
+    for body in sequence:
+        kept, cutting._recent = cutting._recent, ()
+        try:
+            fresh = cut_body(body)
+        except ProtocolError:
+            cutting._recent = kept
+            with pytest.raises(ProtocolError):
+                cut_body(body)
+            continue
+        cutting._recent = kept
+        assert cut_body(body) == fresh
+
+
+def test_a_turn_takes_over_the_pieces_of_the_turn_before_it():
+    head = b'{"tools":[{"name":"t"}],"messages":[{"content":"a"},{"content":[{"t":"b"},{"t":"c"}]}'
+    before = cut_body(head + b"]}").pieces
+    after = cut_body(head + b',{"content":"d"}]}').pieces
+    assert [now is then for now, then in zip(after, before, strict=False)] == [False, False, True, True]
