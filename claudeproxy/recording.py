@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from claudeproxy import __version__
+from claudeproxy.accounting.asked import AskedPrices
 from claudeproxy.accounting.prices import PriceBook
 from claudeproxy.alerting import CostAlerts
 from claudeproxy.attribution.engine import AttributionEngine
@@ -35,7 +36,7 @@ from claudeproxy.evidence.transcripts import Transcripts
 from claudeproxy.excluding import Exclusions
 from claudeproxy.explaining import Explainer
 from claudeproxy.finishing import Finisher
-from claudeproxy.following import EXPLAIN_SECONDS, FollowUp
+from claudeproxy.following import FollowUp
 from claudeproxy.logs import configure_logging, get_logger
 from claudeproxy.memory import forget_loaded, return_large_blocks
 from claudeproxy.model import State
@@ -55,6 +56,7 @@ log = get_logger("claudeproxy.recording")
 # Requests explained between two looks at the journal when there is a backlog (a new rule version, a crash in between).
 BACKLOG_BATCH = 8
 
+IDLE_SECONDS = 0.25  # of explaining between two looks at a journal in which there was nothing
 RETRY_SECONDS = 60.0  # until a database is tried again that could not be written
 CATCH_UP_SECONDS = 5.0  # at the end; what is left then is explained at the next start
 
@@ -65,9 +67,9 @@ class Recording:
     Raises StorageError from the constructor; afterwards failures are logged, counted and tried again.
     """
 
-    def __init__(self, settings: RecordingSettings) -> None:
+    def __init__(self, settings: RecordingSettings, *, prices: PriceBook | None = None) -> None:
         self.storage = CaptureStorage(Path(settings.database))
-        self.explainer = make_explainer(self.storage, settings)
+        self.explainer = make_explainer(self.storage, settings, prices)
         self._told = RecordingLog()
         self._log_stored = self._told.stored
         self._watch = Deathwatch(Path(settings.journal))
@@ -133,7 +135,7 @@ class Recording:
             self._exclusions.tidy(self.storage)
         follow_up, indexer = self._follow_up, self._follow_up.indexer
         if follow_up.due():
-            follow_up.catch_up(EXPLAIN_SECONDS)
+            follow_up.catch_up(IDLE_SECONDS)
             return True
         if self.explainer.blocked or indexer.blocked:
             self.explainer.blocked = indexer.blocked = False
@@ -190,13 +192,13 @@ class Recording:
         self._follow_up.follow(stored_now)
 
 
-def make_explainer(storage: CaptureStorage, settings: RecordingSettings) -> Explainer:
+def make_explainer(storage: CaptureStorage, settings: RecordingSettings, prices: PriceBook | None = None) -> Explainer:
     """Return what explains captures of this storage by the rules, transcripts and prices of these settings."""
     more = {version: frozenset(paragraphs) for version, paragraphs in settings.fingerprints.items()}
     rules = usable_rules(settings.rules_files, optional=settings.rules_file)
     engine = AttributionEngine(rules=rules, fingerprints={**load_fingerprints(), **more})
     transcripts = Transcripts(Path(settings.transcripts)) if settings.transcripts else None
-    return Explainer(storage, engine, transcripts=transcripts, prices=PriceBook(settings.prices))
+    return Explainer(storage, engine, transcripts=transcripts, prices=prices or PriceBook(settings.prices))
 
 
 def _ended(exchanges: Sequence[RecordedExchange]) -> int:
@@ -208,12 +210,13 @@ def run_recording(
     wake_fd: int | None,
     stop: Callable[[], bool],
     report: Callable[[Mapping[str, object]], None],
+    prices: PriceBook | None = None,
 ) -> None:
     """Record until `stop()` or the end of `wake_fd`, then what the journal still holds. `report` gets each new status.
 
     Raises StorageError when the database cannot be opened.
     """
-    recording = Recording(settings)
+    recording = Recording(settings, prices=prices)
     last: Mapping[str, object] = {}
 
     def stopping() -> bool:
@@ -253,7 +256,7 @@ def main(argument: str) -> int:
             sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
 
     try:
-        run_recording(settings, 0, ended, report)
+        run_recording(settings, 0, ended, report, PriceBook(settings.prices, lists=AskedPrices()))
     except ClaudeProxyError as error:
         log.error("recorder cannot work", error=str(error))
         return 1
