@@ -95,6 +95,10 @@ class FollowUp:
 
         self._work([_Work(partial(follow, *one), _is_large(one[1].request_body.length)) for one in stored], inf)
 
+    def waits(self) -> bool:
+        """Whether anything is stored and not explained yet that this process knows of."""
+        return bool(self._later)
+
     def due(self) -> bool:
         """Whether anything that waits is to wait no longer."""
         now = time.monotonic()

@@ -131,9 +131,12 @@ class Recording:
         if self.recorder.statistics().standby:
             return False  # all this is the work of the one that records
         self._finisher.begin()
-        if self._exclusions is not None:
-            self._exclusions.tidy(self.storage)
         follow_up, indexer = self._follow_up, self._follow_up.indexer
+        if self._exclusions is not None:
+            if self._exclusions.found and follow_up.waits():  # the session of what is not explained is not known
+                follow_up.catch_up(IDLE_SECONDS, everything=True)
+                return True
+            self._exclusions.tidy(self.storage)
         if follow_up.due():
             follow_up.catch_up(IDLE_SECONDS)
             return True
