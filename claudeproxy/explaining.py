@@ -141,6 +141,8 @@ class Explainer:
         :param outcome: how it ended; None: it is in flight. A request that was settled keeps its numbers.
         """
         account: Account | None = None
+        if outcome is not None:
+            self._open.pop(request_id, None)
         try:
             message = continued_message(body)
             past = self._storage.thread_history(message) if message else None

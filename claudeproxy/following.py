@@ -42,11 +42,16 @@ JOINED_SECONDS = 0.05
 JOINED_BYTES = 1 << 18  # and a body larger than this is explained outside any: it may take as long by itself
 
 
+# Of bodies that wait in memory. Those beyond it are read back from the database, which costs a sixth more.
+HELD_BYTES = 8 << 20
+
+
 class _Waiting(NamedTuple):
-    """A capture that is stored and not explained yet: from when on it is to be, and whether its body is large."""
+    """A capture that is stored and not explained yet, and from when on it is to be; itself, as long as that is cheap."""
 
     due: float
-    large: bool
+    length: int  # bytes of its body
+    held: RecordedExchange | None
 
 
 class _Work(NamedTuple):
@@ -75,6 +80,7 @@ class FollowUp:
         self.indexer = Indexer(storage, finisher.unindexed, around=finisher.at)
         self.missed = False
         self._later: dict[str, _Waiting] = {}  # in order
+        self._held = 0  # bytes of those
         self._hurried = False
 
     def hurry(self) -> None:
@@ -109,13 +115,16 @@ class FollowUp:
         now = time.monotonic()
 
         def explain(request_id: str) -> None:
-            del self._later[request_id]
+            held = self._take(request_id)
             with self._finisher.at(request_id):
-                self._explainer.explain_stored(request_id)
+                if held is None:
+                    self._explainer.explain_stored(request_id)
+                else:
+                    self._explain_now(request_id, held, held.request_body.data or b"")
             self._settled(request_id)
 
         due = [(key, waiting) for key, waiting in self._later.items() if everything or waiting.due <= now]
-        self._work([_Work(partial(explain, key), waiting.large) for key, waiting in due], now + seconds)
+        self._work([_Work(partial(explain, key), _is_large(waiting.length)) for key, waiting in due], now + seconds)
 
     def _work(self, work: Sequence[_Work], until: float) -> None:
         """Do what there is time for, several pieces in a transaction. A database that cannot be written ends it."""
@@ -139,6 +148,7 @@ class FollowUp:
                 log.error("captures stored, not followed up", error=str(error))
         if explainer.blocked:  # what waits is found in the database when that can be written again
             self._later.clear()
+            self._held = 0
             self.missed = True
             self.indexer.leave_for_later()
         explainer.blocked |= blocked
@@ -161,19 +171,33 @@ class FollowUp:
     def _explain(self, request_id: str, exchange: RecordedExchange, body: bytes, until: float) -> None:
         known = self._storage.is_attributed(request_id)
         if exchange.state is State.IN_FLIGHT:
-            if not known:
-                due = time.monotonic() + IN_FLIGHT_SECONDS
-                self._later.setdefault(request_id, _Waiting(due, _is_large(len(body))))
+            if not known and request_id not in self._later:
+                self._leave(request_id, exchange, len(body), time.monotonic() + IN_FLIGHT_SECONDS)
             return
-        self._later.pop(request_id, None)
+        self._take(request_id)
         if known:
             self._explainer.settle(request_id, exchange)
         elif len(body) > EXPLAIN_BYTES or time.monotonic() > until:
-            self._later[request_id] = _Waiting(0.0, _is_large(len(body)))
+            self._leave(request_id, exchange, len(body), 0.0)
         else:
-            began = exchange.instants.request_initiated
-            outcome = outcome_of(exchange)
-            self._explainer.explain(request_id, body, exchange.headers, began=began, url=exchange.url, outcome=outcome)
+            self._explain_now(request_id, exchange, body)
+
+    def _explain_now(self, request_id: str, exchange: RecordedExchange, body: bytes) -> None:
+        began = exchange.instants.request_initiated
+        outcome = None if exchange.state is State.IN_FLIGHT else outcome_of(exchange)
+        self._explainer.explain(request_id, body, exchange.headers, began=began, url=exchange.url, outcome=outcome)
+
+    def _leave(self, request_id: str, exchange: RecordedExchange, length: int, due: float) -> None:
+        held = self._held + length <= HELD_BYTES
+        self._held += length if held else 0
+        self._later[request_id] = _Waiting(due, length, exchange if held else None)
+
+    def _take(self, request_id: str) -> RecordedExchange | None:
+        waiting = self._later.pop(request_id, None)
+        if waiting is None or waiting.held is None:
+            return None
+        self._held -= waiting.length
+        return waiting.held
 
 
 def _is_large(length: int) -> bool:

@@ -125,7 +125,7 @@ class Recorder:
             while not stop():
                 handed = self.step()
                 if self._failures:
-                    self._back_off(stop, poll)
+                    self._back_off(stop, poll, wake_fd)
                 elif not handed and idle():
                     wake.wait(wake_fd, 0)
                 elif handed < BATCH_EXCHANGES and wake.wait(wake_fd, poll):
@@ -192,10 +192,12 @@ class Recorder:
             with suppress(Exception):  # a log that fails must not lose a batch
                 self._on_error(exc)
 
-    def _back_off(self, stop: Callable[[], bool], poll: float) -> None:
+    def _back_off(self, stop: Callable[[], bool], poll: float, wake_fd: int | None) -> None:
+        """Wait longer after each failure. Raises EOFError at the end of `wake_fd`: nobody is left to wait for."""
         until = time.monotonic() + min(MAX_BACKOFF, poll * 2 ** min(self._failures - 1, 10))
         while not stop() and (left := until - time.monotonic()) > 0:
-            time.sleep(min(poll, left))
+            if wake.wait(wake_fd, min(poll, left)):  # to be woken is no reason to try again sooner
+                time.sleep(min(poll, max(0.0, until - time.monotonic())))
 
     def _removed(self, owner: str) -> None:
         with suppress(Exception):  # a row that nobody needs stays: nothing to stop for

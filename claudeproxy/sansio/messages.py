@@ -94,7 +94,7 @@ class _Cut(NamedTuple):
 
 
 _RECENT = 3  # conversations beside each other, the main one and its agents
-_RECENT_BYTES = 4 << 20  # of a body that is kept for it
+_RECENT_BYTES = 2 << 20  # of a body that is kept for it
 _recent: tuple[_Cut, ...] = ()  # the latest first; replaced as a whole, so that threads may read it at any time
 
 

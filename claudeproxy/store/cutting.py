@@ -67,7 +67,7 @@ class _Cut(NamedTuple):
 
 
 _RECENT = 3  # bodies: of the main conversation and its agents
-_RECENT_BYTES = 4 << 20  # of a body whose pieces are kept
+_RECENT_BYTES = 2 << 20  # of a body whose pieces are kept
 _recent: tuple[Mapping[int, _Cut], ...] = ()  # by the identity of the block, the latest first; replaced as a whole
 
 

@@ -413,6 +413,21 @@ def test_run_is_woken_by_the_end_of_an_exchange(tmp_path: Path, store: Store) ->
     pipe.close()
 
 
+def test_run_ends_with_whoever_would_wake_it_although_nothing_can_be_stored(tmp_path: Path, store: Store) -> None:
+    """The journal keeps what is there; a process that tries for ever would be nobody's."""
+    one = tell(make_tap(tmp_path))
+    pipe = WakePipe()
+    os.close(pipe.write_end)
+    store.failures = [OSError("no room") for _ in range(100)]
+    recorder = store.recorder(tmp_path)
+    recorder.run(lambda: False, wake_fd=pipe.read_end, linger=0, poll=0.001)
+    os.close(pipe.read_end)
+    assert store.calls == []
+    store.failures.clear()
+    recorder.step()
+    assert [row.correlation_id for row in store.calls[0]] == [one]
+
+
 def test_run_backs_off_from_a_failing_sink_and_loses_nothing(tmp_path: Path, store: Store) -> None:
     tap = make_tap(tmp_path)
     one = tell(tap)
