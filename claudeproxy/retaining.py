@@ -23,11 +23,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from claudeproxy.capture.locks import FileLock
-from claudeproxy.capture.quarantine import Quarantine
 from claudeproxy.errors import ClaudeProxyError, ConflictError, StorageError
 from claudeproxy.logs import configure_logging, get_logger
-from claudeproxy.store.retention import Retention
-from claudeproxy.store.storage import CaptureStorage
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -107,6 +104,10 @@ def run_retention(settings: RetentionSettings, *, dry_run: bool = False, now: in
 
 
 def _expire(settings: RetentionSettings, *, dry_run: bool, now: int | None) -> RetentionReport:
+    from claudeproxy.capture.quarantine import Quarantine
+    from claudeproxy.store.retention import Retention  # a service reads this module's settings and starts a process
+    from claudeproxy.store.storage import CaptureStorage
+
     before = None
     if settings.days is not None:
         before = (time.time_ns() if now is None else now) - settings.days * DAY

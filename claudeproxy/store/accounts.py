@@ -27,6 +27,7 @@ from claudeproxy.store.numbers import (
     encode_corrections,
     unpack,
 )
+from claudeproxy.store.runs import SourceRow
 from claudeproxy.store.sums import SourceSums
 from claudeproxy.store.text import clean
 from claudeproxy.store.totals import Counted
@@ -133,10 +134,7 @@ class Accounts:
             ),
         )
         with self._aggregates.changing(number):
-            self._connection.execute("DELETE FROM request_sources WHERE request = ?", (number,))
-            self._write(number, path, laid, _priced(bill))
-            if bill is not None:
-                self._sums.save_output(number, self._outputs(bill))
+            self._write(number, path, laid, _priced(bill), self._outputs(bill))
 
     def _notice_others(self) -> None:
         """Read nodes' numbers again when another process wrote anything: it may settle requests too (a rebuild)."""
@@ -164,7 +162,6 @@ class Accounts:
             units = (row["unit_read"], row["unit_write_1h"], row["unit_write_5m"], row["unit_uncached"])
             priced = Priced(classes, units)
         with self._aggregates.changing(number):
-            self._connection.execute("DELETE FROM request_sources WHERE request = ? AND NOT output", (number,))
             self._write(number, path, laid, priced)
         return True
 
@@ -199,7 +196,14 @@ class Accounts:
 
     # --- the request's own ----------------------------------------------------------------------------------
 
-    def _write(self, number: int, path: Sequence[PathStep], laid: Laid, priced: Priced | None) -> None:
+    def _write(
+        self,
+        number: int,
+        path: Sequence[PathStep],
+        laid: Laid,
+        priced: Priced | None,
+        outputs: Sequence[SourceRow] | None = None,
+    ) -> None:
         """Write what belongs to no node, and the sums by source."""
         run = self._connection.execute
         run("DELETE FROM request_segments WHERE request = ? AND ordinal IN (-2, -1, 1000001)", (number,))
@@ -218,7 +222,7 @@ class Accounts:
                 )
             rows = run(_LOOSE, (number,)).fetchall()
         loose = [(row["ordinal"], row["tokens"] or 0, row["accuracy"] or 0, row["source"]) for row in rows]
-        self._sums.save(number, list(zip(path, laid.packed, strict=True)), loose, priced)
+        self._sums.save(number, list(zip(path, laid.packed, strict=True)), loose, priced, outputs)
 
     def _special_segment(self, ordinal: int) -> int:
         if ordinal not in self._special:
@@ -227,10 +231,10 @@ class Accounts:
             remember(self._special, ordinal, self._totals.loose_segment(counted))
         return self._special[ordinal]
 
-    def _outputs(self, bill: PricedBill) -> list[tuple[int, int, int, int | None]]:
+    def _outputs(self, bill: PricedBill | None) -> list[SourceRow]:
         return [
-            (self._labels.source(part.source), part.tokens, ACCURACIES.index(part.accuracy), part.cost)
-            for part in bill.output
+            SourceRow(self._labels.source(part.source), part.tokens, ACCURACIES.index(part.accuracy), part.cost, 1, 1)
+            for part in (bill.output if bill is not None else ())
         ]
 
     def _rates(self, rates: Rates) -> int:

@@ -34,6 +34,12 @@ SELECT q.n, q.id, (SELECT ifnull(sum(s.segments), 0) FROM request_sources s WHER
   EXISTS (SELECT 1 FROM request_sources s WHERE s.request = q.n AND NOT s.output AND {source})
 FROM requests q WHERE q.rules > 0 AND {request} ORDER BY q.request_initiated DESC, q.n DESC
 """
+# The same of all sources.
+TOTAL_OF_ALL = "SELECT ifnull(sum(q.pieces), 0) FROM requests q WHERE q.rules > 0 AND {request}"
+COUNTS_OF_ALL = """
+SELECT q.n, q.id, q.pieces, q.pieces > 0 FROM requests q
+WHERE q.rules > 0 AND {request} ORDER BY q.request_initiated DESC, q.n DESC
+"""
 _SOURCES = """
 SELECT id FROM sources WHERE (?1 IS NULL OR type = ?1) AND (?2 IS NULL OR name = ?2)
 """
@@ -72,11 +78,13 @@ def query_attributions(storage: StorageSession, filters: ContextFilters) -> Cont
     :raises StorageError: the database cannot be read.
     """
     conditions, parameters = _conditions(filters)
+    chosen = filters.source_type is not None or filters.source_name is not None
+    total_of, counts_of = (TOTAL, COUNTS) if chosen else (TOTAL_OF_ALL, COUNTS_OF_ALL)
     with storage.reading() as connection:
         connection.execute("BEGIN")  # counts and pieces from one snapshot
         try:
-            total = int(connection.execute(TOTAL.format(**conditions), parameters).fetchone()[0])
-            counts = connection.execute(COUNTS.format(**conditions), parameters)
+            total = int(connection.execute(total_of.format(**conditions), parameters).fetchone()[0])
+            counts = connection.execute(counts_of.format(**conditions), parameters)
             sources = [row[0] for row in connection.execute(_SOURCES, (filters.source_type, filters.source_name))]
             parts = _parts(counts, filters.offset, total if filters.limit is None else filters.limit)
             rows: list[ContextAttribution] = []

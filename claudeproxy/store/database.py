@@ -25,6 +25,10 @@ if TYPE_CHECKING:
 
 BUSY_TIMEOUT = 5.0  # seconds; the recorder retries anyway, a person at the command line should not have to
 _LOOK_AGAIN = 0.001  # seconds after which somebody who waits for the write lock tries again
+# Bytes, half of what SQLite takes: a hundred tables and indexes have half a page to spare each, and what a turn brings
+# is some 2 KB compressed. Pages of 1 KB save little more and make reading everything a fifth slower.
+_PAGE = 2048
+_CHECKPOINT_AFTER = 2000  # pages in the write-ahead log, 4 MB, when a commit moves them to the file
 _WAL_LIMIT = 16 * 1024 * 1024  # bytes to which the write-ahead log is cut back after a checkpoint
 
 
@@ -183,9 +187,11 @@ def _open_writer(path: Path, busy_timeout: float) -> sqlite3.Connection:
     try:
         connection.execute("PRAGMA foreign_keys = ON")
         connection.execute("PRAGMA secure_delete = FAST")  # deleted text leaves the file without extra I/O
-        connection.execute("PRAGMA auto_vacuum = INCREMENTAL")  # no effect once there is a table
+        connection.execute(f"PRAGMA page_size = {_PAGE}")  # this and the next: no effect once there is a table
+        connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
         _enter_wal(connection, busy_timeout)
         connection.execute("PRAGMA synchronous = NORMAL")  # a power cut may undo the last commits, never corrupt
+        connection.execute(f"PRAGMA wal_autocheckpoint = {_CHECKPOINT_AFTER}")
         connection.execute(f"PRAGMA journal_size_limit = {_WAL_LIMIT}")
         if missing := _missing(connection, path):
             _migrate(connection, path, missing)

@@ -42,6 +42,7 @@ class Deleter:
     ) -> None:
         self._connection = connection
         self._search = search
+        self._lots = search.lots
         self._read_answer = read_answer
         self._aggregates = SourceAggregates(connection)
         self._unused = references(connection) if unused is None else unused
@@ -66,18 +67,22 @@ class Deleter:
         self._collect_blocks(row[0] for row in blocks)
         for row in loose:
             self._delete_unused("loose_segments", row[0])
+        self._lots.finish()
         self._search.take_out()
         self._others_must_forget()
 
     def collect(self, enough: Callable[[], bool]) -> bool:
         """Collect abandoned nodes until it is `enough`, one at least; tell whether there are more."""
         more = self._collect(lambda: self._search.going >= _MOST_TEXT or enough())
+        self._lots.finish()
         self._search.take_out()
         return more
 
     def _collect(self, enough: Callable[[], bool]) -> bool:
         while True:
-            rows = self._connection.execute("SELECT node FROM abandoned_nodes ORDER BY node DESC LIMIT 16").fetchall()
+            rows = self._connection.execute(
+                "SELECT node FROM abandoned_nodes WHERE node > 0 ORDER BY node DESC LIMIT 16"  # 0: `SearchIndex`'s
+            ).fetchall()
             if not rows:
                 return False
             for row in rows:
@@ -120,7 +125,7 @@ class Deleter:
         for block in blocks:
             if block and self._is_unused("blocks", block):
                 self._search.forget_block(block)
-                self._connection.execute("DELETE FROM blocks WHERE id = ?", (block,))
+                self._lots.delete(block)
                 self.blocks += 1
 
     def _is_unused(self, table: str, key: int) -> bool:

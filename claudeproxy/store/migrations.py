@@ -22,8 +22,10 @@ from claudeproxy.store.schema import (
     contexts,
     feedback,
     lineage,
+    lots,
     quota,
     retention,
+    runs,
     search,
     secrets,
     unfinished,
@@ -62,6 +64,8 @@ MIGRATIONS = (
     Migration(name="m0026_websocket", statements=websocket.STATEMENTS),
     Migration(name="m0027_secrets", statements=secrets.STATEMENTS),
     Migration(name="m0028_unfinished", statements=unfinished.STATEMENTS),
+    Migration(name="m0029_lots", statements=lots.STATEMENTS),
+    Migration(name="m0030_runs", statements=runs.STATEMENTS),
 )
 
 

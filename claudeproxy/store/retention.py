@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 _MOST_AT_ONCE = 64  # requests in one step; some take a millisecond each
 _COLLECTED = 0.6  # of a step, when it stops collecting: then the index takes its words out
+_MERGED = 0.5  # of a step, when it stops merging: FTS5 merges a common word, some milliseconds, as a whole
 _MERGE_AFTER = 4  # steps, each of which adds a piece to the search index; at 16 the next commit would merge them
 _AT_ONCE_READ = 500  # requests whose headers are looked through in one query
 
@@ -194,11 +195,19 @@ class Retention:
         begin, more = True, True
         while more:
             with self._steps.step() as connection:
-                more = self._search(connection).merge(everything=begin)
-            begin = False
+                search = self._search(connection)
+                more, begin = search.merge(everything=begin), False
+                while more and self._steps.share() < _MERGED:
+                    more = search.merge()
+                if not more:
+                    search.set_merged()
 
     def _clean(self) -> None:
         self._collect()  # what an earlier run, that was stopped, has left
+        with self._storage.reading() as connection:
+            merged = self._search(connection).is_merged()
+        if not merged:
+            self._merge()
         self._introduce_again()
         self._sweep_fields()
         self._steps.give_back()

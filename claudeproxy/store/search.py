@@ -24,6 +24,7 @@ _TOOLS = 0  # places.SECTIONS
 _MERGE_PAGES = 16  # of the index in one step: a few milliseconds; 64 were 20 to 50 where the index is large
 _MERGING = {"automerge": 4, "crisismerge": 16}  # when FTS5 merges unasked: pieces of a size; as it has it by itself
 _MOST_PIECES = 1999  # that FTS5 can have, less one
+_WORDS = 0  # in ``abandoned_nodes``: the root, which goes with nobody, stands for words that are still in the index
 
 _MATCHED = "SELECT rowid FROM search_words WHERE search_words MATCH :q"
 
@@ -58,6 +59,7 @@ class SearchIndex:
     def __init__(self, connection: sqlite3.Connection, tree: BlockTree) -> None:
         self._connection = connection
         self._tree = tree
+        self.lots = tree.lots  # where it reads what it is to forget
         self._current = False
         self._gone: list[tuple[int, str]] = []  # documents whose words are still in the index
         self.going = 0  # characters of them
@@ -123,6 +125,7 @@ class SearchIndex:
         )
         self._gone.clear()
         self.going = 0
+        self._connection.execute("INSERT OR IGNORE INTO abandoned_nodes VALUES (?)", (_WORDS,))
         self._connection.execute("SAVEPOINT taken_out")  # FTS5 writes at a savepoint what it would write at the commit
         self._connection.execute("RELEASE taken_out")
         for option, usual in _MERGING.items():
@@ -148,6 +151,15 @@ class SearchIndex:
         pages = -_MERGE_PAGES if everything else _MERGE_PAGES
         self._connection.execute("INSERT INTO search_words (search_words, rank) VALUES ('merge', ?)", (pages,))
         return self._connection.total_changes - before >= 2  # as SQLite's documentation says (FTS5, "merge")
+
+    def is_merged(self) -> bool:
+        """Tell whether no words are in the index that were to leave it: a merge of everything has seen its end."""
+        statement = "SELECT 1 FROM abandoned_nodes WHERE node = ?"
+        return self._connection.execute(statement, (_WORDS,)).fetchone() is None
+
+    def set_merged(self) -> None:
+        """Note that everything was merged. Whoever was stopped before has left that for the next one to see."""
+        self._connection.execute("DELETE FROM abandoned_nodes WHERE node = ?", (_WORDS,))
 
     def _set(self, name: str, value: int) -> None:
         """Set an option of FTS5, which is kept in the database: to be set back in the same transaction."""

@@ -6,6 +6,9 @@ is one transaction of some milliseconds, and after each comes a pause, in which 
 
 What a step may take is counted in processor time as well. On a machine where four programs want each processor ten
 milliseconds of the clock are two of work, most of them spent on what every step costs, however little it does.
+
+What a step has written goes from the write-ahead log into the file after it, without the lock. SQLite would leave that
+to whoever's commit finds it long: to the recorder's, which would wait for the disk to take it.
 """
 
 from __future__ import annotations
@@ -25,7 +28,10 @@ if TYPE_CHECKING:
 _STEP = 0.008  # seconds of the processor that a step aims at; capture may be kept waiting twelve times as long
 _LONGEST = 0.02  # seconds of the clock, where others use the processor too
 _SHORTEST_PAUSE = 0.003
-_CHECKPOINT_WAIT = 20  # ms: while a checkpoint waits for readers, nobody can write
+_LONG_LOG = 0.8  # of the write-ahead log's length at which others' commits move it: then it is to begin anew
+_SHORT_LOG = 1_000_000  # bytes of it that may stay there: most deletions write less
+_RESTART_WAIT = 5  # ms: while a checkpoint waits for readers, nobody can write; there is another after the next step
+_TRUNCATE_WAIT = 20  # ms, likewise; what it leaves stays in the log
 _CHECKPOINTS = 10  # attempts; a reader's query may take some tenths of a second
 
 
@@ -35,6 +41,7 @@ class Steps:
     def __init__(self, storage: StorageSession, pause: Callable[[float], None]) -> None:
         self._storage = storage
         self._pause = pause
+        self._log = storage.path.with_name(f"{storage.path.name}-wal")
         self._began = (0.0, 0.0)
         self.last = 0.0
         self.longest = 0.0
@@ -52,6 +59,7 @@ class Steps:
         self.last = time.monotonic() - self._began[0]
         self.longest = max(self.longest, self.last)
         self.used = self.share()
+        self._checkpoint()
         self._pause(max(_SHORTEST_PAUSE, self.last / 2))
 
     def share(self) -> float:
@@ -66,17 +74,11 @@ class Steps:
                 # One page at a time: the statement must be stepped once for each, and `sqlite3` steps it once.
                 while self.share() < 1 and connection.execute("PRAGMA freelist_count").fetchone()[0]:
                     connection.execute("PRAGMA incremental_vacuum(1)").fetchall()
-        with self._storage.reading() as connection:
-            timeout = connection.execute("PRAGMA busy_timeout").fetchone()[0]
-            try:
-                connection.execute(f"PRAGMA busy_timeout = {_CHECKPOINT_WAIT}")
-                connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()  # nobody waits for this one
-                for _ in range(_CHECKPOINTS):
-                    if not connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]:
-                        break
-                    self._pause(0.1)
-            finally:
-                connection.execute(f"PRAGMA busy_timeout = {timeout}")
+        self._checkpoint()
+        for _ in range(_CHECKPOINTS):
+            if self._empty_log("TRUNCATE", _TRUNCATE_WAIT):
+                break
+            self._pause(0.1)
 
     def used_bytes(self) -> int:
         """Bytes of the pages that hold something."""
@@ -84,8 +86,29 @@ class Steps:
 
     def file_bytes(self) -> int:
         """Bytes on disk: the database and its write-ahead log."""
-        path = self._storage.path
-        return file_size(path) + file_size(path.with_name(path.name + "-wal"))
+        return file_size(self._storage.path) + file_size(self._log)
+
+    def _checkpoint(self) -> None:
+        """Move the log into the file, for which nobody waits, and let it begin anew when it has become long."""
+        if file_size(self._log) < _SHORT_LOG:  # as long as it has ever been: beginning anew does not shorten it
+            return
+        with self._storage.reading() as connection:
+            pages = connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()[1]
+            others = connection.execute("PRAGMA wal_autocheckpoint").fetchone()[0]
+        if pages >= _LONG_LOG * others:  # by itself it does only when nobody wrote while it was moved
+            self._empty_log("RESTART", _RESTART_WAIT)
+
+    def _empty_log(self, how: str, wait: int) -> bool:
+        """Move what is left of it while nobody writes; tell whether no reader held on to it."""
+        with self._storage.reading() as connection:
+            timeout = connection.execute("PRAGMA busy_timeout").fetchone()[0]
+            began = time.monotonic()
+            try:
+                connection.execute(f"PRAGMA busy_timeout = {wait}")
+                return not connection.execute(f"PRAGMA wal_checkpoint({how})").fetchone()[0]
+            finally:
+                self.longest = max(self.longest, time.monotonic() - began)
+                connection.execute(f"PRAGMA busy_timeout = {timeout}")
 
     def _pragma(self, name: str) -> int:
         with self._storage.reading() as connection:

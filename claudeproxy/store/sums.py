@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from claudeproxy.sansio.sharing import share
 from claudeproxy.store.numbers import BEFORE, UNSEEN
+from claudeproxy.store.runs import SourceRow, SourceRuns
 
 if TYPE_CHECKING:
     import sqlite3
@@ -46,6 +47,7 @@ class SourceSums:
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
+        self._runs = SourceRuns(connection)
         self._segments: dict[int, tuple[tuple[int, ...], tuple[int, ...]]] = {}  # explanation: sources and sizes
         self._divided: dict[tuple[int, int], tuple[tuple[int, int, int], ...]] = {}  # by explanation and tokens
 
@@ -60,8 +62,9 @@ class SourceSums:
         path: Sequence[tuple[PathStep, int]],
         loose: Sequence[tuple[int, int, int, int]],
         priced: Priced | None,
+        outputs: Sequence[SourceRow] | None = None,
     ) -> None:
-        """Write the sums of a request's prompt, of which it must have none.
+        """Write the sums of a request's prompt, and what was billed beside it: without `outputs` that stays as it is.
 
         :param path: the nodes with their packed numbers.
         :param loose: ordinal, tokens, label and source of each segment of no node.
@@ -96,21 +99,11 @@ class SourceSums:
         for ordinal, tokens, label, source in loose:
             if ordinal not in (BEFORE, UNSEEN):
                 add([(source, tokens, 1)], label)
-        self._connection.executemany(
-            "INSERT INTO request_sources (request, source, tokens, accuracy, cost, segments) VALUES (?, ?, ?, ?, ?, ?)",
-            [
-                (number, source, sum(one.tokens), one.accuracy, priced and priced.cost(one.tokens), one.pieces)
-                for source, one in sorted(sums.items())
-            ],
-        )
-
-    def save_output(self, number: int, parts: Iterable[tuple[int, int, int, int | None]]) -> None:
-        """Write what was billed beside the prompt: source, tokens, label and cost of each part."""
-        self._connection.executemany(
-            "INSERT INTO request_sources (request, source, tokens, accuracy, cost, segments, output)"
-            " VALUES (?, ?, ?, ?, ?, 1, 1)",
-            [(number, *part) for part in parts],
-        )
+        rows = [
+            SourceRow(source, sum(one.tokens), one.accuracy, priced and priced.cost(one.tokens), one.pieces)
+            for source, one in sorted(sums.items())
+        ]
+        self._runs.write(number, rows, outputs)
 
     def _load(self, explanations: set[int]) -> None:
         """Read the sources and sizes of the segments of explanations that are not known yet."""

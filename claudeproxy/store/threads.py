@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from claudeproxy.store.tree import BlockTree
 
-MAX_REMEMBERED_BYTES = 32 * 1024 * 1024
+MAX_REMEMBERED_BYTES = 8 * 1024 * 1024
 
 _ANSWERED = """
 SELECT q.id, ifnull(q.context_node, q.node) AS node, q.context_complete

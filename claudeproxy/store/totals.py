@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from claudeproxy.model import Segment, Source, SourceType
 from claudeproxy.store.labels import Labels, remember
 from claudeproxy.store.numbers import ESTIMATED
+from claudeproxy.store.runs import SourceRow, SourceRuns
 from claudeproxy.store.text import clean
 
 if TYPE_CHECKING:
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
 
 # Tokens of a request by source, over the segments of its path and its own: one pass, no row per request and segment.
 _SUM = """
-INSERT INTO request_sources (request, source, tokens, accuracy, segments)
 WITH RECURSIVE path (node, parent) AS (
   SELECT id, parent FROM nodes WHERE id = (SELECT ifnull(context_node, node) FROM requests WHERE n = :n) AND id > 0
   UNION ALL SELECT n.id, n.parent FROM path JOIN nodes n ON n.id = path.parent WHERE path.parent > 0),
@@ -32,7 +32,7 @@ counted (label, tokens) AS (
   SELECT s.label, s.tokens FROM path JOIN nodes n ON n.id = path.node JOIN segments s ON s.explanation = n.explanation
   UNION ALL SELECT s.label, s.tokens * m.repeats FROM request_segments m JOIN loose_segments s ON s.id = m.segment
   WHERE m.request = :n)
-SELECT :n, l.source, sum(c.tokens), :accuracy, count(*)
+SELECT l.source, sum(c.tokens), :accuracy, NULL, count(*)
 FROM counted c JOIN segment_labels l ON l.id = c.label GROUP BY l.source
 """
 
@@ -62,6 +62,7 @@ class RequestTotals:
         self._connection = connection
         self._labels = labels
         self._aggregates = aggregates
+        self._runs = SourceRuns(connection)
         self._loose: dict[tuple[object, ...], int] = {}
 
     def forget(self) -> None:
@@ -119,8 +120,8 @@ class RequestTotals:
     def sum(self, number: int) -> None:
         """Add up the request's sources: those of its path, and its own."""
         with self._aggregates.changing(number):
-            self._connection.execute("DELETE FROM request_sources WHERE request = ?", (number,))
-            self._connection.execute(_SUM, {"n": number, "accuracy": ESTIMATED})
+            rows = self._connection.execute(_SUM, {"n": number, "accuracy": ESTIMATED}).fetchall()
+            self._runs.write(number, [SourceRow(*row) for row in rows], ())
         self._connection.execute(
             "UPDATE requests SET total_tokens ="
             " (SELECT ifnull(sum(tokens), 0) FROM request_sources WHERE request = requests.n) WHERE n = ?",

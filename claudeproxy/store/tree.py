@@ -14,6 +14,7 @@ from claudeproxy.errors import CorruptBodyError
 from claudeproxy.store import places
 from claudeproxy.store.canonical import START, canonical_digest, link
 from claudeproxy.store.cutting import PLACEHOLDER
+from claudeproxy.store.lots import Lots
 from claudeproxy.store.skeleton import Cut, Gap, Literal, Mask, PathStep, Skeleton, assemble, decode_skeleton
 
 if TYPE_CHECKING:
@@ -27,6 +28,8 @@ V = TypeVar("V")
 
 MAX_REMEMBERED = 16_384  # entries in each memory, 12 MB in all: some thirty conversations of five hundred blocks
 _MAX_GAP = 64  # bytes; ordinary ones are a comma and some brackets, a hostile one could be a megabyte of blanks
+_MAX_LAID = 4_096  # pieces, with their bytes, which `cutting` mostly holds as well
+_MAX_LAID_BYTES = 1 << 13  # a larger one is hashed again: few are
 WORTH_SHARING = 16  # bytes of a literal; naming a block costs about 8
 
 
@@ -47,22 +50,35 @@ class _Node(NamedTuple):
 _ROOT = _Node(0, 0, None)
 
 
+class _Laid(NamedTuple):
+    """A piece that was laid behind a node: cutting gives the same one for what a turn repeats."""
+
+    piece: Piece
+    parent: int
+    node: _Node
+    step: PathStep
+
+
 class BlockTree:
     """The tree of one database. The caller holds the transaction and calls `forget` after a rollback."""
 
     def __init__(self, connection: sqlite3.Connection, codec: Codec) -> None:
         self._connection = connection
         self._codec = codec
+        self.lots = Lots(connection, codec)
         self._blocks: dict[bytes, int] = {}
         self._nodes: dict[tuple[int, int, int], _Node] = {}
         self._gaps: dict[int, bytes] = {}
         self._roles: dict[str, int] = {}
         self._seen_literals: dict[bytes, None] = {}
         self._canonical: dict[int, bytes] = {}
+        self._laid: dict[int, _Laid] = {}  # by the identity of the piece
 
     def forget(self) -> None:
         """Forget all ids: they may have been rolled back, or deleted by another process."""
+        self.lots.forget()
         self._canonical.clear()
+        self._laid.clear()
         for memory in (self._blocks, self._nodes, self._gaps, self._roles, self._seen_literals):
             memory.clear()
 
@@ -87,12 +103,15 @@ class BlockTree:
         skeleton = Skeleton(cut.order, tail, tuple(cuts), tuple(gaps), tuple(masks))
         if assemble(path, skeleton, known.__getitem__) != body:
             raise CorruptBodyError("the body does not come back from its blocks")
+        self.lots.finish()
         codec, packed = self._codec.compress(skeleton.encode())
         return StoredPath(path[-1].node if path else 0, bytes((codec,)) + packed, skeleton.references())
 
     def lay(self, cut: CutBody) -> list[PathStep]:
         """Return the path of a context that no body spells out: its nodes are made where they are new."""
-        return self._lay(cut, {})
+        path = self._lay(cut, {})
+        self.lots.finish()
+        return path
 
     def skeleton(self, stored: bytes) -> Skeleton:
         """Read a skeleton: a byte for the codec, then its stored form.
@@ -134,10 +153,7 @@ class BlockTree:
 
         :raises CorruptBodyError: when it is missing or damaged.
         """
-        row = self._connection.execute("SELECT codec, data FROM blocks WHERE id = ?", (block,)).fetchone()
-        if row is None:
-            raise CorruptBodyError(f"block {block} is missing")
-        return self._codec.decompress(row[0], row[1])
+        return self.lots.read(block)
 
     # --- content to ids -------------------------------------------------------------------------------------
 
@@ -145,11 +161,19 @@ class BlockTree:
         path = []
         node = _ROOT
         for depth, piece in enumerate(cut.pieces, 1):
-            data = PLACEHOLDER if piece.masked else piece.data
-            block = self._block(data, known)
-            place = self._place(piece)
-            node = self._node(node, block, place, piece, data, depth=depth)
-            path.append(PathStep(node.id, place, block, node.gap, node.chain))
+            laid = self._laid.get(id(piece))
+            if laid is not None and laid.piece is piece and laid.parent == node.id:  # and so at the same depth
+                node, step = laid.node, laid.step
+                known[step.block] = piece.data
+            else:
+                data = PLACEHOLDER if piece.masked else piece.data
+                block = self._block(data, known)
+                place = self._place(piece)
+                parent, node = node.id, self._node(node, block, place, piece, data, depth=depth)
+                step = PathStep(node.id, place, block, node.gap, node.chain)
+                if not piece.masked and len(piece.data) <= _MAX_LAID_BYTES:
+                    _remember(self._laid, id(piece), _Laid(piece, parent, node, step), _MAX_LAID)
+            path.append(step)
         return path
 
     def _literal(self, data: bytes, known: dict[int, bytes]) -> Literal:
@@ -176,15 +200,8 @@ class BlockTree:
         return None if row is None else int(row[0])
 
     def _find_or_add_block(self, digest: bytes, data: bytes) -> int:
-        if (known := self._find_block(digest)) is not None:
-            return known
-        codec, packed = self._codec.compress(data)
-        return _inserted(
-            self._connection.execute(
-                "INSERT INTO blocks (sha256, codec, length, data) VALUES (?, ?, ?, ?)",
-                (digest, codec, len(data), packed),
-            )
-        )
+        known = self._find_block(digest)
+        return self.lots.add(digest, data) if known is None else known
 
     def _node(self, parent: _Node, block: int, place: int, piece: Piece, data: bytes, *, depth: int) -> _Node:
         key = (parent.id, block, place)
@@ -250,7 +267,7 @@ def _inserted(cursor: sqlite3.Cursor) -> int:
     return cursor.lastrowid
 
 
-def _remember(memory: dict[K, V], key: K, value: V) -> None:
-    if len(memory) >= MAX_REMEMBERED:
+def _remember(memory: dict[K, V], key: K, value: V, limit: int | None = None) -> None:
+    if len(memory) >= (limit or MAX_REMEMBERED):
         memory.clear()
     memory[key] = value

@@ -36,7 +36,7 @@ class Verifier:
     def run(self) -> VerifyReport:
         """Check everything. Takes some seconds for each gigabyte of bodies."""
         self._guarded(self._file)
-        nodes, blocks = self._guarded(self._links), self._guarded(self._blocks)
+        nodes, blocks = self._guarded(self._links), self._guarded(self._lots)
         requests, responses = self._guarded(self._requests), self._guarded(self._responses)
         return VerifyReport(
             nodes=nodes,
@@ -70,18 +70,24 @@ class Verifier:
             self._problem(f"node {row['id']} is not younger than its parent {row['parent']}")
         return int(self._connection.execute("SELECT count(*) - 1 FROM nodes").fetchone()[0])
 
-    def _blocks(self) -> int:
-        checked = 0
-        for row in self._batches("SELECT id AS key, sha256, codec, length, data FROM blocks"):
-            checked += row["key"] != 0
+    def _lots(self) -> int:
+        """Blocks against their hashes; and lots against their blocks, which must divide them."""
+        for row in self._batches("SELECT id AS key, codec, data FROM lots"):
             try:
                 data = self._codec.decompress(row["codec"], row["data"])
             except StorageError as error:
-                self._problem(f"block {row['key']}: {error}")
+                self._problem(f"lot {row['key']}: {error}")
                 continue
-            if sha256(data).digest() != row["sha256"] or len(data) != row["length"]:
-                self._problem(f"block {row['key']} is not what its hash says")
-        return checked
+            at = 0
+            for block, digest, length, start in self._connection.execute(
+                "SELECT id, sha256, length, start FROM blocks WHERE lot = ? ORDER BY start", (row["key"],)
+            ).fetchall():
+                if start != at or sha256(data[start : start + length]).digest() != digest:
+                    self._problem(f"block {block} is not what its hash says")
+                at = start + length
+            if at != len(data):
+                self._problem(f"lot {row['key']} holds what is no block's")
+        return int(self._connection.execute("SELECT count(lot) FROM blocks").fetchone()[0])
 
     def _requests(self) -> int:
         checked = 0

@@ -80,13 +80,15 @@ class ExchangeWriter:
 
     def _write(self, exchange: RecordedExchange) -> str:
         found = self._connection.execute(
-            "SELECT n, state, rules, node, body_sha256 FROM requests WHERE correlation_id = ?",
+            "SELECT n, state, rules, node, body_sha256, header_data FROM requests WHERE correlation_id = ?",
             (exchange.correlation_id,),
         ).fetchone()
         request_id = derived_id("request", exchange.correlation_id)
         if found is not None and found["state"] != State.IN_FLIGHT:
             return request_id  # the journal is read again after a crash: the first record of an end is the record
-        columns = request_columns(exchange, self._headers.encode(exchange.headers))
+        # A head does not change, and encoded twice what is its own would seem to come twice, and be kept as common.
+        head = self._headers.encode(exchange.headers) if found is None else found["header_data"]
+        columns = request_columns(exchange, head)
         if found is None:
             number = self._insert("requests", columns)
         else:

@@ -10,6 +10,7 @@ from claudeproxy.insight import turns
 from claudeproxy.insight.session_values import SessionFilters
 from claudeproxy.insight.sessions import Sessions
 from claudeproxy.model import Answer, Identity, State
+from claudeproxy.store.runs import SourceRow, SourceRuns
 from claudeproxy.store.storage import CaptureStorage
 from tests.store.exchanges import SECOND, START, exchange, in_flight, response
 from tests.store.explaining import count, explain
@@ -123,8 +124,9 @@ def test_costs_are_those_of_every_attempt(storage, sessions, send):
     send(("a",))
     send(("a", "b", "c"))
     with storage.writing() as connection:
-        connection.execute("UPDATE request_sources SET cost = 0")
-        connection.execute("UPDATE request_sources SET cost = 5 WHERE request < 3 AND source = 1")
+        for number in (1, 2, 3):
+            cost = 5 if number < 3 else 0
+            SourceRuns(connection).write(number, [SourceRow(1, 10, accuracy=0, cost=cost, segments=1)])
         if "cost" in {row["name"] for row in connection.execute("PRAGMA table_info(requests)")}:
             connection.execute("UPDATE requests SET cost = iif(n < 3, 5, 0)")
     detail = sessions.get("aaaa-1")

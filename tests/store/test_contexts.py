@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from claudeproxy.store.contexts import COUNTS, TOTAL, ContextFilters, query_attributions
+from claudeproxy.store.contexts import COUNTS_OF_ALL, TOTAL, ContextFilters, query_attributions
 from claudeproxy.store.schema.contexts import count_segments
 from tests.accounting.billing import MODEL, Conversation
 from tests.store.accounting import Recorder
 from tests.store.exchanges import exchange
 from tests.store.explaining import count, explain
 from tests.store.filling import prompt
+from tests.store.older import before_runs
 
 if TYPE_CHECKING:
     from claudeproxy.store.storage import CaptureStorage
@@ -101,6 +102,7 @@ def test_a_limit_of_nothing_still_counts(filled: CaptureStorage) -> None:
 def test_counts_of_an_older_database_are_made_from_what_it_holds(filled: CaptureStorage) -> None:
     kept = filled._all("SELECT request, source, segments FROM request_sources ORDER BY 1, 2")
     with filled.writing() as connection:
+        before_runs(filled)
         connection.execute("UPDATE request_sources SET segments = 0")
         count_segments(connection)
     made = filled._all("SELECT request, source, segments FROM request_sources ORDER BY 1, 2")
@@ -110,13 +112,13 @@ def test_counts_of_an_older_database_are_made_from_what_it_holds(filled: Capture
 
 def test_requests_are_read_in_order_of_time_without_sorting(filled: CaptureStorage) -> None:
     with filled.reading() as connection:
-        statement = COUNTS.format(request="q.request_initiated >= 0", source="true")
+        statement = COUNTS_OF_ALL.format(request="q.request_initiated >= 0")
         plan = [str(row["detail"]) for row in connection.execute(f"EXPLAIN QUERY PLAN {statement}").fetchall()]
         total = TOTAL.format(request="true", source="s.source = 1")
         counted = [str(row["detail"]) for row in connection.execute(f"EXPLAIN QUERY PLAN {total}").fetchall()]
     assert any("requests_time" in step for step in plan)
     assert not any("TEMP B-TREE" in step for step in plan)
-    assert any("request_sources_source" in step for step in counted)
+    assert any("source_runs_source" in step for step in counted)
 
 
 def test_a_snapshot_is_not_held_afterwards(filled: CaptureStorage) -> None:

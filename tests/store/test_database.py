@@ -31,6 +31,7 @@ def mode(path):
 
 def test_the_file_is_set_up_against_the_known_traps(storage):
     assert pragma(storage, "foreign_keys") == 1
+    assert pragma(storage, "page_size") == 2048
     assert pragma(storage, "auto_vacuum") == 2  # incremental
     assert pragma(storage, "secure_delete") == 2  # fast
     assert pragma(storage, "journal_mode") == "wal"

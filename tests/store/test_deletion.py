@@ -23,7 +23,9 @@ def test_a_request_goes_at_once_and_its_path_when_it_is_collected(storage):
         work = deleter(storage, connection)
         assert not work.collect(lambda: False)
         assert work.nodes == nodes
-    assert counts(storage)["nodes"] == counts(storage)["abandoned_nodes"] == 0
+    assert counts(storage)["nodes"] == 0
+    left = storage._connection.execute("SELECT node FROM abandoned_nodes").fetchall()
+    assert [tuple(row) for row in left] == [(0,)]  # its words are in the search index until that is merged
 
 
 def test_collecting_stops_when_much_text_leaves_the_index(storage, monkeypatch):

@@ -4,7 +4,7 @@ import json
 
 from claudeproxy.store import headers as headers_module
 from claudeproxy.store.headers import header_pairs, parse_pairs, raw_headers
-from tests.store.exchanges import correlation, exchange
+from tests.store.exchanges import correlation, exchange, in_flight
 
 
 def test_fields_of_every_request_are_kept_once(storage):
@@ -13,6 +13,16 @@ def test_fields_of_every_request_are_kept_once(storage):
         storage.record([exchange(number)], {})
     stored = [json.loads(row[0]) for row in storage._connection.execute("SELECT header_data FROM requests ORDER BY n")]
     assert [sum(isinstance(field, list) for field in one) for one in stored] == [11, 1, 1, 1]
+    assert storage.get_request(correlation(3)).headers == header_pairs(exchange(3).headers)
+
+
+def test_what_only_one_request_has_is_not_kept_as_common_because_it_came_in_flight_first(storage):
+    for number in range(4):
+        headers = exchange(number).headers
+        storage.record([in_flight(number, headers=headers)], {})
+        storage.record([exchange(number)], {})
+    kept = storage._connection.execute("SELECT count(*), count(DISTINCT name) FROM header_fields").fetchone()
+    assert kept[0] == kept[1]  # no name with several values
     assert storage.get_request(correlation(3)).headers == header_pairs(exchange(3).headers)
 
 

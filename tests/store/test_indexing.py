@@ -49,7 +49,7 @@ def test_what_was_missed_is_indexed_at_leisure(storage, indexer, errors):
 def test_what_cannot_be_indexed_is_told_once_and_stops_nothing(storage, indexer, errors):
     ids = fill(storage, BATCH + 3)
     storage._connection.execute(
-        "UPDATE blocks SET data = x'00' WHERE id IN (SELECT block FROM nodes WHERE depth = 2)"
+        "UPDATE blocks SET start = 1000000 WHERE id IN (SELECT block FROM nodes WHERE depth = 2)"
         " AND id = (SELECT block FROM nodes n JOIN requests q ON q.node = n.id WHERE q.id = ?)",
         (ids[0],),
     )

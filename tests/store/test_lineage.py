@@ -14,6 +14,7 @@ from claudeproxy.store.storage import CaptureStorage
 from claudeproxy.store.values import Lineage
 from tests.store.exchanges import exchange, in_flight, response
 from tests.store.explaining import count, explain
+from tests.store.older import before_lots
 
 MAIN = Identity(session_id="s", request_class="main", model="m")
 
@@ -259,6 +260,7 @@ def test_a_database_of_the_first_version_gets_its_chains(database, monkeypatch):
         run = storage._connection.execute
         before = [row[0] for row in run("SELECT chain FROM nodes ORDER BY id")]
         run("UPDATE nodes SET chain = NULL")
+        before_lots(storage)
         MIGRATIONS[1].then(storage._connection)
         assert [row[0] for row in run("SELECT chain FROM nodes ORDER BY id")] == before
         assert [chain is None for chain in before] == [True, True, True, False, False, False, False]

@@ -36,6 +36,11 @@ def fill(storage, turns=30, *, first=0, seed=1):
     ]
 
 
+def many(number):
+    """Words that no other number has: some pages of the search index."""
+    return " ".join(f"{number}w{word}" for word in range(6_000))
+
+
 # --- what goes ---------------------------------------------------------------------------------------------------
 
 
@@ -185,6 +190,27 @@ def test_header_fields_that_are_still_named_stay(storage):
     assert counts(storage)["header_fields"] > 0
 
 
+@pytest.mark.parametrize("share", [0, 1_000_000])
+def test_a_step_merges_as_much_of_the_index_as_its_time_allows(storage, monkeypatch, share):
+    """The words of a single capture leave the whole index, so all of it is merged: in few steps, if they are short."""
+    monkeypatch.setattr("claudeproxy.store.retention._MERGED", share)
+    ids = [record(storage, exchange(n, prompt(many(n)))) for n in range(8)]
+    merges = [0]  # in each transaction
+
+    def count(statement):
+        if statement == "COMMIT":
+            merges.append(0)
+        merges[-1] += "VALUES ('merge'" in statement
+
+    storage._connection.set_trace_callback(count)
+    retention(storage).delete_request(ids[0])
+    storage._connection.set_trace_callback(None)
+    assert sum(merges) > 4
+    assert max(merges) == (sum(merges) if share else 1)
+    assert found(storage, "0w17") == []
+    assert found(storage, "1w17") == [ids[1]]
+
+
 # --- beside a recorder -----------------------------------------------------------------------------------------
 
 
@@ -279,6 +305,29 @@ def test_a_crash_in_the_middle_leaves_a_consistent_database_and_the_next_run_fin
         assert counts(after)["abandoned_nodes"] == 0
         assert before["requests"] >= 1
         assert after.verify().problems == ()
+
+
+def test_words_whose_merging_was_stopped_leave_the_index_with_the_next_run(storage, monkeypatch):
+    """Nothing is left to delete then: that they are still there must have been noted."""
+    monkeypatch.setattr("claudeproxy.store.search._MERGE_PAGES", 1)
+    monkeypatch.setattr("claudeproxy.store.retention._MERGED", 0)
+    gone, _ = (record(storage, exchange(n, prompt(f"{SECRET if not n else ''} {many(n)}"))) for n in range(2))
+    in_index = "SELECT count(*) FROM search_words_data WHERE instr(block, CAST(? AS BLOB))"
+
+    def stop(_):
+        if any("'merge', -" in one for one in statements):
+            raise KeyboardInterrupt
+
+    statements = []
+    storage._connection.set_trace_callback(statements.append)
+    with pytest.raises(KeyboardInterrupt):
+        Retention(storage, pause=stop).delete_request(gone)
+    storage._connection.set_trace_callback(None)
+    assert found(storage, SECRET) == []
+    assert storage._connection.execute(in_index, (SECRET[3:],)).fetchone()[0] > 0
+    retention(storage).expire()
+    assert storage._connection.execute(in_index, (SECRET[3:],)).fetchone()[0] == 0
+    assert counts(storage)["abandoned_nodes"] == 0
 
 
 def test_a_storage_that_cannot_be_written_says_so(storage, database):

@@ -93,7 +93,7 @@ def test_the_newest_requests_are_found_without_sorting(path: Path) -> None:
     finally:
         connection.close()
     assert any(step.startswith("SCAN requests") or "requests USING INTEGER PRIMARY KEY" in step for step in plan), plan
-    assert any("s USING PRIMARY KEY (request=?)" in step for step in plan), plan
+    assert any("r USING PRIMARY KEY (lane=?)" in step for step in plan), plan
 
 
 def test_a_database_that_cannot_be_read_is_an_error(tmp_path: Path) -> None:

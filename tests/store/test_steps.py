@@ -1,5 +1,9 @@
 from __future__ import annotations
 
+import random
+import sqlite3
+from contextlib import closing
+
 import pytest
 
 from claudeproxy.errors import StorageError
@@ -7,6 +11,8 @@ from claudeproxy.store.steps import Steps
 from claudeproxy.store.storage import CaptureStorage
 from tests.store.exchanges import exchange
 from tests.store.filling import prompt
+
+LOG = ("wal_autocheckpoint", "page_size")
 
 
 def test_after_each_step_comes_a_pause_in_which_others_get_the_lock(storage):
@@ -41,6 +47,43 @@ def test_a_step_that_fails_is_undone(storage):
         connection.execute("INSERT INTO cursors VALUES ('a', 1, 2)")
         connection.execute("INSERT INTO abandoned_nodes VALUES (77)")
     assert storage.cursors() == {}
+
+
+def test_where_the_log_is_long_what_a_step_has_written_is_in_the_file_before_others_write(storage, database):
+    """Else the recorder's next commit would take it there, and wait for the disk."""
+    found = []
+
+    def look(_):
+        with closing(sqlite3.connect(f"file:{database}?immutable=1", uri=True)) as file:  # without the log
+            found.append(file.execute("SELECT count FROM deletions").fetchone()[0])
+
+    def write():
+        with steps.step() as connection:
+            connection.execute("UPDATE deletions SET count = count + 1")
+
+    steps = Steps(storage, look)
+    storage._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+    write()
+    assert found == [0]  # too little for that
+    storage.record([exchange(0, random.Random(0).randbytes(1_000_000))], {})
+    for _ in range(3):
+        write()
+    assert found == [0, 2, 3, 4]
+
+
+def test_a_log_that_has_become_long_is_made_to_begin_anew(storage, database):
+    """By itself it does only when nobody wrote while it was moved, and then others' commits would have to move it."""
+    length, page = (storage._connection.execute(f"PRAGMA {one}").fetchone()[0] for one in LOG)
+    statements, restarts = [], []
+    steps = Steps(storage, lambda _: restarts.append(statements.count("PRAGMA wal_checkpoint(RESTART)")))
+    storage._connection.set_trace_callback(statements.append)
+    with CaptureStorage(database) as recorder:
+        for part in (0.1, 0.8, 0.1):
+            body = random.Random(0).randbytes(int(length * page * part))
+            recorder.record([exchange(len(restarts), body)], {})
+            with steps.step() as connection:
+                connection.execute("UPDATE deletions SET count = count + 1")
+    assert restarts == [0, 1, 1]
 
 
 def test_free_pages_and_the_log_are_given_back(storage, database):

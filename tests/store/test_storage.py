@@ -269,6 +269,7 @@ def test_what_another_process_deleted_is_not_referred_to(storage, database):
         other._connection.execute("PRAGMA foreign_keys = OFF")
         other._connection.execute("DELETE FROM nodes WHERE id > 0")
         other._connection.execute("DELETE FROM blocks WHERE id > 0")
+        other._connection.execute("DELETE FROM lots")
     storage.record([exchange(1, BODY)], {})
     assert storage.request_body(correlation(1)) == BODY
     assert storage.unfinished() == {}

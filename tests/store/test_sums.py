@@ -64,10 +64,10 @@ def test_they_are_the_sums_of_the_pieces(data):
             found[1] = None if piece.cost is None or found[1] is None else found[1] + piece.cost
             found[2] += 1
 
-        run("DELETE FROM request_sources")
+        run("DELETE FROM source_runs")
         adding = module.SourceSums(storage._connection)
         for _ in range(2):  # from the database, then from memory
-            run("DELETE FROM request_sources")
+            run("DELETE FROM source_runs")
             adding.save(1, list(zip(path, packed, strict=True)), loose, priced)
             got = {row[0]: [*row[1:]] for row in run("SELECT source, tokens, cost, segments FROM request_sources")}
             assert got == expected
@@ -79,7 +79,7 @@ def test_memory_is_bounded(tmp_path, monkeypatch):
     storage, path = made(tmp_path)
     adding = module.SourceSums(storage._connection)
     for number in range(3):
-        storage._connection.execute("DELETE FROM request_sources")
+        storage._connection.execute("DELETE FROM source_runs")
         adding.save(1, [(step, pack(number, 2)) for step in path], [], None)
     assert len(adding._divided) <= len(path)
     storage.close()

@@ -25,9 +25,13 @@ def test_a_sound_database_is_counted(filled):
 @pytest.mark.parametrize(
     ("damage", "finding"),
     [
-        ("UPDATE blocks SET data = x'00', codec = 0 WHERE length > 20", "not what its hash says"),
-        ("UPDATE blocks SET data = x'00' WHERE codec = 1", "cannot be decompressed"),
-        ("UPDATE blocks SET codec = 9 WHERE length > 20", "codec 9"),
+        ("UPDATE lots SET data = x'00', codec = 0", "not what its hash says"),
+        ("UPDATE lots SET data = CAST(data || 'x' AS BLOB), codec = 0", "holds what is no block's"),
+        ("UPDATE lots SET data = x'00' WHERE codec = 1", "cannot be decompressed"),
+        ("UPDATE lots SET codec = 9", "codec 9"),
+        ("UPDATE blocks SET start = start + 1 WHERE start > 0", "not what its hash says"),
+        ("UPDATE blocks SET lot = NULL WHERE length > 20", "lot None is missing"),
+        ("DELETE FROM lots", "missing row of lots"),
         ("UPDATE blocks SET length = 1 WHERE length > 20", "not what its hash says"),
         ("UPDATE requests SET skeleton = x'00ff' WHERE node IS NOT NULL", "skeleton cannot be read"),
         ("UPDATE requests SET body_sha256 = x'00' WHERE n = 1", "the body of request"),
@@ -50,8 +54,9 @@ def test_a_damaged_file_is_found(filled, database):
     """A page overwritten on the disk shows in SQLite's own check."""
     filled._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     (page,) = filled._connection.execute("SELECT rootpage FROM sqlite_master WHERE name = 'nodes_block'").fetchone()
+    size = filled._connection.execute("PRAGMA page_size").fetchone()[0]
     with database.open("r+b") as file:
-        file.seek((page - 1) * 4096 + 8)
+        file.seek((page - 1) * size + 8)
         file.write(b"\xff" * 200)
     with type(filled)(database) as again:
         assert any(problem.startswith("file:") for problem in again.verify().problems)
