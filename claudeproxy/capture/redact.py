@@ -62,9 +62,25 @@ def is_secret_header(name: bytes) -> bool:
     return _SECRET_NAME.search(name.decode("latin-1")) is not None
 
 
+# Fields that passed unchanged and so went to the journal; most of them come again with every request.
+_harmless: set[tuple[bytes, bytes]] = set()
+_MAX_HARMLESS = 1024
+_LONGEST_HARMLESS = 128  # bytes of a field
+
+
 def redact_headers(headers: RawHeaders) -> RawHeaders:
     """The same fields in the same order and casing, secret values replaced."""
-    return tuple((_name(name), _value(name, value)) for name, value in headers)
+    return tuple(field if field in _harmless else _redacted(field) for field in headers)
+
+
+def _redacted(field: tuple[bytes, bytes]) -> tuple[bytes, bytes]:
+    name, value = field
+    redacted = (_name(name), _value(name, value))
+    if redacted == field and len(name) + len(value) <= _LONGEST_HARMLESS:
+        if len(_harmless) >= _MAX_HARMLESS:
+            _harmless.clear()
+        _harmless.add(field)
+    return redacted
 
 
 def _name(name: bytes) -> bytes:

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from claudeproxy.model.websocket import Direction
 
 RawHeaders: TypeAlias = tuple[tuple[bytes, bytes], ...]
-"""Header fields in the order, casing and number they had on the wire (as h11's ``raw_items()`` gives them)."""
+"""Header fields in the order, casing and number they had on the wire; values without the white space round them."""
 
 Buffer: TypeAlias = "bytes | bytearray | memoryview"
 

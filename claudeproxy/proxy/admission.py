@@ -16,6 +16,8 @@ import trio
 from claudeproxy.logs import get_logger
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from claudeproxy.proxy.context import ProxyContext
 
 log = get_logger("claudeproxy.proxy")
@@ -32,10 +34,14 @@ class Admitted:
 
 
 class Admission:
-    """The places of one server. `refused` and `displaced` count connections since it was made."""
+    """The places of one server. `refused` and `displaced` count connections since it was made.
 
-    def __init__(self, context: ProxyContext) -> None:
+    `on_load` is told how many places are taken, whenever one was asked for or given back.
+    """
+
+    def __init__(self, context: ProxyContext, on_load: Callable[[int], None] = lambda _: None) -> None:
         self._context = context
+        self._on_load = on_load
         self._slots = trio.CapacityLimiter(context.settings.max_connections)
         self._of: Counter[str] = Counter()
         self.refused = 0
@@ -47,6 +53,7 @@ class Admission:
         if self._of[client] >= self._context.settings.max_connections_per_client and not self._displace(client):
             self.refused += 1
             log.warning("connection refused: the client has max_connections_per_client in use", client=client)
+            self._on_load(self._slots.borrowed_tokens)
             return None
         while True:
             if not self._slots.available_tokens:
@@ -55,6 +62,7 @@ class Admission:
                 await self._slots.acquire_on_behalf_of(admitted)
                 break
         self._of[client] += 1
+        self._on_load(self._slots.borrowed_tokens)
         return admitted
 
     def release(self, admitted: Admitted) -> None:
@@ -63,6 +71,7 @@ class Admission:
         self._of[admitted.client] -= 1
         if not self._of[admitted.client]:
             del self._of[admitted.client]
+        self._on_load(self._slots.borrowed_tokens)
 
     def _displace(self, client: str | None) -> bool:
         done = self._context.close_longest_idle(client)

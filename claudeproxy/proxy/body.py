@@ -32,7 +32,7 @@ class Body:
     def __repr__(self) -> str:
         return f"<Body {self.framing.name} {'ended' if self.ended else 'open'}>"
 
-    def feed(self, data: bytes) -> tuple[bytes, Sequence[Buffer], bytes]:
+    def feed(self, data: bytes) -> tuple[bytes, Buffer, bytes]:
         """(bytes of this body as they go on the wire, the payload in them, what belongs to the next message).
 
         Malformed chunks set `fault`: what stood before them is returned, they and what follows belong to nothing.
@@ -40,27 +40,35 @@ class Body:
         if self._scanner is not None:
             return self._chunked(self._scanner, data)
         if self.framing is Framing.CLOSE:
-            return data, (data,) if data else (), b""
+            return data, data, b""
         count = min(self._remaining, len(data))
         self._remaining -= count
         self.ended = self._remaining == 0
         if count == len(data):
-            return data, (data,) if data else (), b""
+            return data, data, b""
         piece = data[:count]
-        return piece, (piece,) if piece else (), data[count:]
+        return piece, piece, data[count:]
 
-    def _chunked(self, scanner: ChunkedScanner, data: bytes) -> tuple[bytes, Sequence[Buffer], bytes]:
+    def _chunked(self, scanner: ChunkedScanner, data: bytes) -> tuple[bytes, Buffer, bytes]:
         if self.fault is not None:
-            return b"", (), b""
+            return b"", b"", b""
+        if self.ended:
+            return b"", b"", data
         try:
-            payload, count = scanner.feed(data) if not self.ended else ([], 0)
+            payload, count = scanner.feed(data)
         except ChunkError as exc:
             self.fault = exc
-            return data[: exc.count], exc.payload, b""
+            return data[: exc.count], _joined(exc.payload), b""
         self.ended = scanner.ended
-        return (data, payload, b"") if count == len(data) else (data[:count], payload, data[count:])
+        whole = count == len(data)
+        return data if whole else data[:count], _joined(payload), b"" if whole else data[count:]
 
     @property
     def trailers(self) -> RawHeaders:
         """The trailer fields of a chunked body that ended."""
         return () if self._scanner is None else self._scanner.trailers
+
+
+def _joined(pieces: Sequence[Buffer]) -> Buffer:
+    """One piece for the record, however many chunks came at once: each would cost it a write."""
+    return pieces[0] if len(pieces) == 1 else b"".join(pieces)

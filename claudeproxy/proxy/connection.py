@@ -27,6 +27,7 @@ from claudeproxy.proxy.entry import (
     decide_tls,
 )
 from claudeproxy.proxy.session import HTTPSession, refuse
+from claudeproxy.proxy.sockets import direct
 from claudeproxy.proxy.streams import Ending, PrefixedStream, reset, splice
 from claudeproxy.sansio.clienthello import ClientHello, parse_client_hello
 from claudeproxy.tls.stream import TLSStream
@@ -58,7 +59,7 @@ class ClientConnection:
     async def serve(self) -> None:
         """Serve it until it ends; the stream is closed then. Raises nothing that the peers can cause."""
         try:
-            await self._unwrap(PrefixedStream(self._raw), Layer())
+            await self._unwrap(PrefixedStream(direct(self._raw)), Layer())
         except (trio.BrokenResourceError, trio.ClosedResourceError) as exc:
             log.debug("connection broke", client=self._client, error=str(exc))
         finally:
@@ -94,11 +95,12 @@ class ClientConnection:
 
     # ---- HTTP
 
-    async def _serve_http(self, stream: trio.abc.Stream, layer: Layer) -> None:
-        session = HTTPSession(self._context, stream, self._raw, layer, self._endpoints)
+    async def _serve_http(self, stream: PrefixedStream, layer: Layer) -> None:
+        below, first = stream.split()
+        session = HTTPSession(self._context, below, self._raw, layer, self._endpoints, first=first)
         request = await session.serve()
         if request is not None:
-            await self._connect(PrefixedStream(stream, session.pending), layer, request)
+            await self._connect(PrefixedStream(below, session.pending), layer, request)
 
     async def _connect(self, stream: PrefixedStream, layer: Layer, request: ConnectRequest) -> None:
         """Answer a CONNECT: open the tunnel up, or carry it as it is."""
@@ -136,7 +138,8 @@ class ClientConnection:
     async def _terminate(self, stream: PrefixedStream, layer: Layer, decision: TLSDecision, sni: str | None) -> None:
         certificates = self._context.certificates
         assert certificates is not None
-        tls = TLSStream(stream, certificates.server_context(), default_host=decision.host)
+        below, first = stream.split()
+        tls = TLSStream(below, certificates.server_context(), default_host=decision.host, first=first)
         try:
             with trio.fail_after(self._settings.handshake_timeout):
                 await tls.do_handshake()

@@ -14,9 +14,11 @@ from typing import TYPE_CHECKING
 import trio
 
 from claudeproxy.errors import ProtocolError, UpstreamError, UpstreamLoopError
+from claudeproxy.proxy.sockets import DirectStream, direct
 from claudeproxy.proxy.streams import CHUNK, PrefixedStream
 from claudeproxy.sansio.headers import HeadParser
 from claudeproxy.sansio.target import is_loopback
+from claudeproxy.tls.upstream import UpstreamTLSStream
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -73,7 +75,7 @@ class Dialer:
         stream = await self._tcp(proxy.origin.host, proxy.origin.port)
         return await self._wrap(stream, proxy.origin.host) if proxy.origin.scheme == "https" else stream
 
-    async def _tcp(self, host: str, port: int) -> trio.SocketStream:
+    async def _tcp(self, host: str, port: int) -> trio.abc.Stream:
         address = self._settings.upstream_addresses.get(host, host)
         try:
             stream = await trio.open_tcp_stream(address, port)  # noqa: TID251  # this is the one way out  # this is proxy/upstream's way out
@@ -91,7 +93,7 @@ class Dialer:
                 kind="forbidden",
             )
         stream.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-        return stream
+        return direct(stream)
 
     def _is_loop(self, stream: trio.SocketStream) -> bool:
         """Whether the peer is one of our own listeners, by its address or, for a wildcard, by its port on this host."""
@@ -123,8 +125,7 @@ class Dialer:
             return False
 
     async def _wrap(self, stream: trio.abc.Stream, host: str) -> trio.abc.Stream:
-        # https_compatible: most servers close without close_notify; every framed body shows a cut all the same.
-        tls = trio.SSLStream(stream, self._client_config(), server_hostname=host, https_compatible=True)
+        tls = UpstreamTLSStream(stream, self._client_config(), server_hostname=host)
         try:
             await tls.do_handshake()
         except trio.BrokenResourceError as exc:
@@ -144,14 +145,15 @@ def _unmapped(address: str) -> str:
 def socket_of(stream: trio.abc.Stream) -> trio.SocketStream:
     """The socket at the bottom of a stream that this module opened."""
     while not isinstance(stream, trio.SocketStream):
-        stream = stream.transport if isinstance(stream, PrefixedStream) else _below(stream)
+        stream = _below(stream)
     return stream
 
 
 def _below(stream: trio.abc.Stream) -> trio.abc.Stream:
-    assert isinstance(stream, trio.SSLStream)
-    below: trio.abc.Stream = stream.transport_stream
-    return below
+    if isinstance(stream, DirectStream):
+        return stream.raw
+    assert isinstance(stream, PrefixedStream | UpstreamTLSStream)
+    return stream.transport
 
 
 @contextmanager

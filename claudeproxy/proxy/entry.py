@@ -12,6 +12,7 @@ import re
 from base64 import b64encode
 from dataclasses import dataclass
 from enum import Enum, auto
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from claudeproxy.errors import ProtocolError
@@ -236,6 +237,7 @@ def _replace_host(route: Route, host: bytes) -> Route:
     )
 
 
+@lru_cache(maxsize=64)
 def host_field(origin: Origin) -> bytes:
     """The value of Host for an origin: the port only where it is not the scheme's own (RFC 9110, 7.2)."""
     return str(origin).partition("://")[2].encode("ascii")

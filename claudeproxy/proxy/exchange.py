@@ -102,8 +102,8 @@ class Exchange:
     def take(self, data: bytes, now: int) -> tuple[bytes, bytes]:
         """Account for request bytes: (what belongs to this body, what follows it). Raises ProtocolError."""
         wire, payload, rest = self.request_body.feed(data)
-        for piece in payload:
-            self.tap.request_body(piece)
+        if payload:
+            self.tap.request_body(payload)
         if self.request_body.fault is not None:
             raise self.request_body.fault
         if self.request_body.ended and self._proxy_received is None:

@@ -42,8 +42,12 @@ class RequestReader:
         layer: Layer,
         endpoints: Endpoints,
         tap: Tap,
+        *,
+        first: bytes = b"",
     ) -> None:
+        """`first` is what was received from `stream` already."""
         self._stream = stream
+        self._first = first
         self._hangup = HangupWatch(raw, self._client_gone)
         self._settings = settings
         self._layer = layer
@@ -127,6 +131,10 @@ class RequestReader:
         self._done.set()
 
     async def _receive(self) -> bytes:
+        if self._first:
+            await trio.lowlevel.checkpoint()
+            first, self._first = self._first, b""
+            return first
         try:
             return bytes(await self._stream.receive_some(CHUNK))
         except (trio.BrokenResourceError, trio.ClosedResourceError):

@@ -151,9 +151,9 @@ def _tell_start(exchange: Exchange, head: ResponseHead) -> None:
 def _accept(exchange: Exchange, body: Body, data: bytes, *, dechunk: bool) -> tuple[bytes, bytes]:
     """Tell the tap the payload of `data`; return what to send of it, and what does not belong to the answer."""
     wire, payload, rest = body.feed(data)
-    for piece in payload:
-        exchange.tap.response_body(piece)
-    return (b"".join(payload) if dechunk else wire), rest
+    if payload:
+        exchange.tap.response_body(payload)
+    return (bytes(payload) if dechunk else wire), rest
 
 
 def _response_headers(exchange: Exchange, head: ResponseHead, *, dechunk: bool) -> RawHeaders:

@@ -23,9 +23,10 @@ from claudeproxy.proxy.session import HTTPSession
 from claudeproxy.proxy.settings import ProxySettings
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from claudeproxy.model import Tap
+    from claudeproxy.proxy.accepting import SharedListener
     from claudeproxy.tls.cache import CertificateCache
 
 log = get_logger("claudeproxy.proxy")
@@ -58,7 +59,8 @@ class ProxyStatistics:
 class ProxyServer:
     """An HTTP/1.1 proxy for one API. Usable alone: `run` in a nursery of yours, or `handle_connection` for a stream.
 
-    Without `certificates` nothing is decrypted. `tap` hears of every exchange on an intercepted host.
+    Without `certificates` nothing is decrypted. `tap` hears of every exchange on an intercepted host. `on_load` is told
+    how many connections there are whenever that changes.
     """
 
     def __init__(
@@ -67,9 +69,10 @@ class ProxyServer:
         *,
         certificates: CertificateCache | None = None,
         tap: Tap | None = None,
+        on_load: Callable[[int], None] = lambda _: None,
     ) -> None:
         self._context = ProxyContext.make(settings or ProxySettings(), certificates, tap)
-        self._admission = Admission(self._context)
+        self._admission = Admission(self._context, on_load)
         self._stop_accepting = trio.CancelScope()
         self._connections: trio.CancelScope | None = None
         self._draining = trio.Event()
@@ -89,7 +92,7 @@ class ProxyServer:
 
     async def run(
         self,
-        listeners: Sequence[trio.SocketListener] | None = None,
+        listeners: Sequence[trio.SocketListener | SharedListener] | None = None,
         *,
         task_status: trio.TaskStatus[list[tuple[str, int]]] = trio.TASK_STATUS_IGNORED,
     ) -> None:
@@ -144,7 +147,9 @@ class ProxyServer:
             finally:
                 await self._context.pool.aclose()
 
-    async def _accept(self, listener: trio.SocketListener, connections: trio.Nursery, failures: list[OSError]) -> None:
+    async def _accept(
+        self, listener: trio.SocketListener | SharedListener, connections: trio.Nursery, failures: list[OSError]
+    ) -> None:
         async with listener:
             while True:
                 try:
@@ -220,7 +225,7 @@ class ProxyServer:
         )
 
 
-async def _accept_one(listener: trio.SocketListener) -> trio.SocketStream:
+async def _accept_one(listener: trio.SocketListener | SharedListener) -> trio.SocketStream:
     while True:
         try:
             return await listener.accept()

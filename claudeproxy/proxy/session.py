@@ -31,7 +31,10 @@ log = get_logger("claudeproxy.proxy")
 
 
 class HTTPSession:
-    """One client stream that speaks HTTP/1.1. `raw` is its socket, for a reset; `layer` what was unwrapped so far."""
+    """One client stream that speaks HTTP/1.1. `raw` is its socket, for a reset; `layer` what was unwrapped so far.
+
+    `first` is what was received from the stream already.
+    """
 
     def __init__(
         self,
@@ -41,6 +44,7 @@ class HTTPSession:
         layer: Layer,
         endpoints: Endpoints,
         *,
+        first: bytes = b"",
         only_one: bool = False,
     ) -> None:
         self._context = context
@@ -50,7 +54,7 @@ class HTTPSession:
         self._only_one = only_one
         self._closed = False
         self._client = endpoints.client
-        self._reader = RequestReader(stream, raw, context.settings, layer, endpoints, context.tap)
+        self._reader = RequestReader(stream, raw, context.settings, layer, endpoints, context.tap, first=first)
 
     def __repr__(self) -> str:
         return f"<HTTPSession {self._reader!r}>"
@@ -169,8 +173,8 @@ class HTTPSession:
             raise UpstreamError("the upstream changed the protocol without being asked to", kind="protocol")
         exchange.close_client = True
         await self._reader.stop()  # loses nothing: the client waits for the 101, which it has not got yet
-        client = PrefixedStream(self._stream, self._reader.pending)
-        self._reader.pending = b""
+        pending, self._reader.pending = self._reader.pending, b""
+        client = PrefixedStream(self._stream, pending) if pending else self._stream
         await relay_websocket(exchange, head, first, client)
         if exchange.state is not State.COMPLETE:
             await self._cut_off(hard=True)

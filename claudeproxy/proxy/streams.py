@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING
 
 import trio
 
+from claudeproxy.tls.upstream import UpstreamTLSStream
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -50,6 +52,14 @@ class PrefixedStream(trio.abc.HalfCloseableStream):
     def prefix(self) -> bytes:
         """What was looked at and not yet received."""
         return self._prefix
+
+    def split(self) -> tuple[trio.abc.Stream, bytes]:
+        """The stream below and the bytes before it, for who takes over both: each layer costs a call for each event."""
+        prefix, self._prefix = self._prefix, b""
+        if not isinstance(self.transport, PrefixedStream):
+            return self.transport, prefix
+        stream, more = self.transport.split()
+        return stream, prefix + more
 
     async def look_further(self) -> bool:
         """Receive once and keep it in the prefix. False at the end of the stream."""
@@ -96,7 +106,7 @@ async def splice(
     """Carry bytes both ways, as they come, until both directions have ended; an end is passed on as a half-close.
 
     `on_left` and `on_right` are told what came from that side before it is sent on; they must not wait or raise.
-    Where one side breaks, or cannot be half-closed (`trio.SSLStream`), the whole splice ends: the caller closes both.
+    Where one side breaks, or cannot be half-closed (TLS to an upstream), the whole splice ends: the caller closes both.
     """
     endings: list[Ending] = []
 
@@ -137,9 +147,8 @@ def has_unread(stream: trio.abc.Stream) -> bool:
     """Whether bytes have come that were not yet received from `stream`; those still in the kernel do not count."""
     if isinstance(stream, PrefixedStream):
         return bool(stream.prefix) or has_unread(stream.transport)
-    if isinstance(stream, trio.SSLStream):
-        # `pending()` counts what is decrypted. Whole records may wait behind it, in a buffer that trio does not show.
-        return bool(stream.pending() or stream._incoming.pending) or has_unread(stream.transport_stream)
+    if isinstance(stream, UpstreamTLSStream):
+        return stream.has_unread or has_unread(stream.transport)
     return False
 
 

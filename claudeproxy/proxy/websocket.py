@@ -45,7 +45,7 @@ async def relay_websocket(exchange: Exchange, head: ResponseHead, first: bytes, 
     await send_client(client, serialize_response(head, forward_headers(head.headers, keep_upgrade=True)))
     ending = await splice(
         client,
-        PrefixedStream(upstream.stream, first),
+        PrefixedStream(upstream.stream, first) if first else upstream.stream,
         on_left=partial(exchange.tap.websocket, Direction.SENT),
         on_right=partial(exchange.tap.websocket, Direction.RECEIVED),
     )

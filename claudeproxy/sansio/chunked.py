@@ -88,7 +88,7 @@ class ChunkedScanner:
         view = memoryview(data)
         end = len(view)
         payload: list[memoryview] = []
-        pos = 0
+        pos = self._whole_chunks(data, view, payload)
         try:
             while pos < end:
                 state = self._state
@@ -113,6 +113,21 @@ class ChunkedScanner:
         except ProtocolError as exc:
             raise ChunkError(str(exc), payload, pos) from None
         return payload, pos
+
+    def _whole_chunks(self, data: Buffer, view: memoryview, payload: list[memoryview]) -> int:
+        """Take the chunks at the beginning that came whole, which is nearly all there is; the rest is judged step by
+        step, whatever is wrong with it."""
+        pos = 0
+        if self._state is not _State.SIZE or self._line:
+            return pos
+        while (match := _CHUNK_LINE.match(data, pos)) is not None:
+            start = match.end()
+            stop = start + int(match[1], 16)
+            if stop == start or bytes(view[stop : stop + 2]) != b"\r\n" or start - pos > self._max_line:
+                break
+            payload.append(view[start:stop])
+            pos = stop + 2
+        return pos
 
     def _size(self, data: Buffer, pos: int) -> int:
         match = None if self._line else _CHUNK_LINE.match(data, pos)

@@ -242,12 +242,14 @@ def _serialize(start: bytes, headers: RawHeaders) -> bytes:
 
 def get(headers: RawHeaders, name: bytes) -> bytes | None:
     """The first value of field `name` (lower case), or None."""
+    length = len(name)
     for key, value in headers:
-        if key.lower() == name:
+        if len(key) == length and key.lower() == name:  # asked a dozen times for each message: most names end here
             return value
     return None
 
 
 def get_all(headers: RawHeaders, name: bytes) -> list[bytes]:
     """All values of field `name` (lower case), in order."""
-    return [value for key, value in headers if key.lower() == name]
+    length = len(name)
+    return [value for key, value in headers if len(key) == length and key.lower() == name]

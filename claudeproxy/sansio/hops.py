@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from claudeproxy.sansio.headers import get, get_all
+from claudeproxy.sansio.headers import get_all
 
 if TYPE_CHECKING:
     from claudeproxy.model import RawHeaders
@@ -34,29 +34,30 @@ def forward_headers(headers: RawHeaders, *, host: bytes | None = None, keep_upgr
     or `TE` (for `TE: trailers`, since trailers are forwarded). Transfer-Encoding stays because chunks are sent on
     verbatim. `host` replaces the value of Host, or is put first where there was none.
     """
-    named = _connection_options(headers)
-    upgrade = keep_upgrade and b"upgrade" in named and get(headers, b"upgrade") is not None
-    te = any(value.strip().lower() == b"trailers" for value in get_all(headers, b"te"))
+    lowered = [name.lower() for name, _ in headers]
+    here = _HOP_BY_HOP.intersection(lowered)
+    named = _connection_options(headers) if b"connection" in lowered else frozenset()
+    upgrade = keep_upgrade and b"upgrade" in named and b"upgrade" in here
+    te = b"te" in here and any(value.strip().lower() == b"trailers" for value in get_all(headers, b"te"))
     kept = [option for option, wanted in ((b"Upgrade", upgrade), (b"TE", te)) if wanted]
-    result: list[tuple[bytes, bytes]] = []
     connection: bytes | None = b", ".join(kept) or None
-    for name, value in headers:
-        lower = name.lower()
+    result: list[tuple[bytes, bytes]] = []
+    for field, lower in zip(headers, lowered, strict=True):
         if lower == b"connection":
             if connection is not None:
-                result.append((name, connection))
+                result.append((field[0], connection))
                 connection = None
         elif lower == b"host" and host is not None:
-            result.append((name, host))
+            result.append((field[0], host))
         elif (
-            (lower not in _HOP_BY_HOP and (lower not in named or _is_end_to_end(lower)))
+            (lower not in here and (lower not in named or _is_end_to_end(lower)))
             or (upgrade and lower == b"upgrade")
-            or (te and lower == b"te" and value.strip().lower() == b"trailers")
+            or (te and lower == b"te" and field[1].strip().lower() == b"trailers")
         ):
-            result.append((name, value))
+            result.append(field)
     if connection is not None:
         result.append((b"Connection", connection))
-    if host is not None and get(headers, b"host") is None:
+    if host is not None and b"host" not in lowered:
         result.insert(0, (b"Host", host))
     return tuple(result)
 

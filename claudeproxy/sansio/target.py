@@ -10,6 +10,7 @@ from __future__ import annotations
 import ipaddress
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Literal
 
 from claudeproxy.errors import ProtocolError
@@ -27,6 +28,7 @@ _VISIBLE = re.compile(r"[\x21-\x7e]+", re.ASCII)
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
+@lru_cache(maxsize=1024)  # every request asks several times, always for the same few
 def normalize_host(host: str) -> str:
     """One spelling for a host: lower case, no trailing dot, an IP address in its shortest form, IPv6 unbracketed.
 

@@ -2,7 +2,7 @@
 
 In reading order: `names` (what the authority may vouch for), `issue` (the certificates themselves), `files` (the two
 files on disk), `authority` (`CertificateAuthority`), `cache` (`CertificateCache`), `contexts` (what both legs agree to
-speak), `alerts` and `stream` (`TLSStream`). The upstream leg is `trio.SSLStream` over the context of
-`CertificateCache.get_client_config()`.
+speak), `alerts` and `stream` (`TLSStream`, towards clients), `upstream` (`UpstreamTLSStream`, over the context of
+`CertificateCache.get_client_config()`).
 Nothing here decides which hosts are intercepted.
 """

@@ -90,6 +90,7 @@ def make_client_context(upstream_ca: Path | None = None) -> ssl.SSLContext:
         # Python 3.13 is strict by default and then refuses corporate authorities that every other client accepts.
         context.verify_flags &= ~ssl.VERIFY_X509_STRICT
     context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.options |= ssl.OP_NO_RENEGOTIATION  # TLS 1.2: `UpstreamTLSStream` sends without having to receive first
     context.set_alpn_protocols(["http/1.1"])
     if upstream_ca is not None:
         try:

@@ -2,7 +2,7 @@
 
 Apart because this is the riskiest code of the package: two tasks share one OpenSSL object, and neither may wait for
 the other where the peer would have to move first. pyOpenSSL instead of `trio.SSLStream`, because the standard library
-takes certificates from files only and chooses them too late. It verifies no peer: upstream legs use `trio.SSLStream`.
+takes certificates from files only and chooses them too late. It verifies no peer: upstream legs have `upstream`.
 """
 
 from __future__ import annotations
@@ -51,26 +51,29 @@ class TLSStream(trio.abc.HalfCloseableStream):
     """TLS towards a client. One task may send while another receives; the handshake comes first, by itself if need be.
 
     `context` is `CertificateCache.server_context()`; `default_host` is whose certificate a client gets that names no
-    server. A cancelled `send_all` or a failed one breaks the stream for sending: part of a record may be out. An EOF
-    without close_notify reads as an EOF, as HTTP clients in the field close like that: framing tells truncation.
+    server; `first` is what was received already. A cancelled `send_all` or a failed one breaks the stream for sending:
+    part of a record may be out. An EOF without close_notify reads as an EOF: framing tells truncation.
     """
 
-    def __init__(self, transport: trio.abc.Stream, context: SSL.Context, *, default_host: str | None = None) -> None:
+    def __init__(
+        self, transport: trio.abc.Stream, context: SSL.Context, *, default_host: str | None = None, first: bytes = b""
+    ) -> None:
         self.transport = transport
         self._state = HandshakeState(default_host=default_host)
         self._connection = SSL.Connection(context, None)
         self._connection.set_app_data(self._state)
         self._connection.set_accept_state()
+        if first:
+            self._connection.bio_write(first)
         self._sending = _Busy("another task is sending on this TLS stream")
         self._receiving = _Busy("another task is receiving on this TLS stream")
         self._handshaking = trio.Lock()
-        self._output = trio.Lock()  # whoever holds it moves OpenSSL's output to the transport
+        self._moving = self._more_output = False  # OpenSSL's output to the transport; more than the mover has seen
+        self._movers = trio.lowlevel.ParkingLot()  # who waits to move it
         self._tickets = b""  # encrypted, to go out before the first bytes of ours
         self._shaken = False
         self._failure: HandshakeError | None = None
-        self._broken = False
-        self._sent_eof = False
-        self._closed = False
+        self._broken = self._sent_eof = self._closed = False
 
     def __repr__(self) -> str:
         state = "closed" if self._closed else "broken" if self._broken else "open" if self._shaken else "new"
@@ -172,7 +175,8 @@ class TLSStream(trio.abc.HalfCloseableStream):
                     return data
                 # A key update or an alert may want out. If a send is under way it takes that along: to wait for it
                 # could mean to wait for a peer that waits for us to read.
-                if not (self._sending.held or self._output.locked() or self._broken):
+                self._more_output = True
+                if not (self._sending.held or self._moving or self._broken):
                     await self._flush()
                 received = await self.transport.receive_some(_OUTPUT)
                 waited = True
@@ -208,9 +212,8 @@ class TLSStream(trio.abc.HalfCloseableStream):
             self._check_unbroken()
             if not data:
                 await trio.lowlevel.checkpoint()
-            view = memoryview(data)
-            for start in range(0, len(view), _PIECE):
-                await self._deliver(self._encrypt, view[start : start + _PIECE])
+            for start in range(0, len(data), _PIECE):
+                await self._deliver(self._encrypt, memoryview(data)[start : start + _PIECE])
 
     def _encrypt(self, piece: memoryview) -> None:
         while piece:  # pyOpenSSL's contexts allow partial writes: one record a call
@@ -250,7 +253,7 @@ class TLSStream(trio.abc.HalfCloseableStream):
         if self._closed:
             return await trio.lowlevel.checkpoint()
         self._closed = True
-        can_send = self._shaken and not (self._broken or self._sent_eof or self._sending.held or self._output.locked())
+        can_send = self._shaken and not (self._broken or self._sent_eof or self._sending.held or self._moving)
         try:
             if can_send:
                 # Closed or broken: the client is gone already.
@@ -272,13 +275,13 @@ class TLSStream(trio.abc.HalfCloseableStream):
 
     async def _flush(self) -> bool:
         """Move what OpenSSL wants to send to the transport; whether there was anything."""
-        try:
-            self._output.acquire_nowait()  # no checkpoint: `transport.send_all` is one
-        except trio.WouldBlock:
-            await self._output.acquire()
+        while self._moving:
+            await self._movers.park()
+        self._moving = True
         try:
             sent = False
             while True:
+                self._more_output = False
                 try:
                     data = self._connection.bio_read(_OUTPUT)
                 except SSL.WantReadError:
@@ -287,8 +290,11 @@ class TLSStream(trio.abc.HalfCloseableStream):
                 data, self._tickets = self._tickets + data, b""
                 sent = True
                 await self.transport.send_all(data)
+                if len(data) < _OUTPUT and not self._more_output:
+                    return sent
         except BaseException:
             self._broken = True  # some of it may be out: the next byte would land in the middle of a record
             raise
         finally:
-            self._output.release()
+            self._moving = False
+            self._movers.unpark()

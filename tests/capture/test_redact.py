@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from claudeproxy.capture import redact
 from claudeproxy.capture.redact import (
     REDACTED,
     KeyHasher,
@@ -188,3 +189,23 @@ def test_without_a_key_there_is_no_hash() -> None:
 def test_a_secret_of_the_wrong_size_is_refused(size: int) -> None:
     with pytest.raises(ValueError, match="16 to 64"):
         KeyHasher(b"x" * size)
+
+
+def test_only_what_went_to_the_journal_unchanged_is_remembered_and_not_without_end():
+    headers = (
+        (b"X-Api-Key", b"k" * 20),
+        (b"X-Odd", b"sk-ant-api03-dummy"),
+        (b"X-Plain", b"1"),
+        (b"X-Long", b"1" * 200),
+    )
+    for _ in range(2):
+        assert redact_headers(headers) == (
+            (b"X-Api-Key", REDACTED.encode()),
+            (b"X-Odd", REDACTED.encode()),
+            (b"X-Plain", b"1"),
+            (b"X-Long", b"1" * 200),
+        )
+    assert set(headers) & redact._harmless == {(b"X-Plain", b"1")}
+    for number in range(3_000):
+        redact_headers(((b"X-Number", b"%d" % number),))
+    assert len(redact._harmless) <= 1024

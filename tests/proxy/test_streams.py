@@ -40,6 +40,15 @@ async def test_what_was_looked_at_is_unread() -> None:
     assert has_unread(PrefixedStream(PrefixedStream(right, b"ab")))
 
 
+async def test_layers_come_off_with_what_stood_before_them() -> None:
+    left, right = trio.testing.memory_stream_pair()
+    stream = PrefixedStream(PrefixedStream(right, b"cd"), b"ab")
+    assert stream.split() == (right, b"abcd")
+    assert stream.prefix == b""
+    await left.send_all(b"e")
+    assert await stream.receive_some() == b"e"
+
+
 async def test_nothing_is_received_from_a_closed_stream() -> None:
     _, right = trio.testing.memory_stream_pair()
     stream = PrefixedStream(right, b"ab")

@@ -36,6 +36,10 @@ def test_python_versions_agree_on_how_strict_to_be() -> None:
     assert not make_client_context().verify_flags & ssl.VERIFY_X509_STRICT
 
 
+def test_a_server_cannot_stop_us_from_sending_by_a_new_handshake():
+    assert make_client_context().options & ssl.OP_NO_RENEGOTIATION
+
+
 @pytest.mark.parametrize("content", [None, b"", b"junk"])
 def test_an_unusable_ca_file_is_a_configuration_error(tmp_path: Path, content: bytes | None) -> None:
     path = tmp_path / "extra.pem"
