@@ -46,6 +46,11 @@ class RecorderHost(ABC):
         self.deaths = 0  # in a row, without a word from the recorder between them: it cannot even begin
         self.status: Mapping[str, object] = {}  # the recorder's own account of itself, for `health`
 
+    @property
+    @abstractmethod
+    def wake_fd(self) -> int | None:
+        """The writing end of the pipe, for processes that inherit it; None after `finish`. Its end is that of all."""
+
     @abstractmethod
     def wake(self) -> None:
         """Tell the recorder that an exchange ended: never blocks, never raises."""
@@ -79,6 +84,11 @@ class RecorderThread(RecorderHost):
     def __init__(self, settings: RecordingSettings) -> None:
         super().__init__(settings)
         self._read_fd, self._write_fd = _pipe()
+
+    @property
+    def wake_fd(self) -> int | None:
+        """The writing end of the pipe; None after `finish`."""
+        return None if self._finishing.is_set() else self._write_fd
 
     def wake(self) -> None:
         """Tell the recorder that an exchange ended: never blocks, never raises."""
@@ -125,6 +135,11 @@ class RecorderProcess(RecorderHost):
         self._write_fd: int | None = write_fd
         self.pid: int | None = None
         self._late = False
+
+    @property
+    def wake_fd(self) -> int | None:
+        """The writing end of the pipe; None after `finish`."""
+        return self._write_fd
 
     def wake(self) -> None:
         """Tell the recorder that an exchange ended: never blocks, never raises."""

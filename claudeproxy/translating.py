@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from claudeproxy.proxy.settings import ProxySettings, parse_upstream, parse_upstream_proxy
 from claudeproxy.recordingsettings import RecordingSettings
+from claudeproxy.relaysettings import RelaySettings
 from claudeproxy.sansio.target import HostSet
 
 if TYPE_CHECKING:
@@ -42,6 +43,29 @@ def proxy_settings(config: ClaudeProxyConfig) -> ProxySettings:
         max_connections=config.max_connections,
         max_connections_per_client=config.max_connections_per_client,
         head_timeout=config.head_timeout,
+    )
+
+
+def relay_settings(config: ClaudeProxyConfig) -> RelaySettings:
+    """What a process that relays needs of the configuration: all of it, `RelaySettings.share` divides. ConfigError."""
+    return RelaySettings(
+        proxy=proxy_settings(config),
+        ca_cert=config.ca_cert_path,
+        ca_key=config.ca_key_path,
+        intercept_hosts=config.intercept_hosts,
+        upstream_ca=config.upstream_ca,
+        capture=config.enabled and config.capture_enabled,
+        capture_other_bodies=config.capture_other_bodies,
+        max_body_bytes=config.max_body_bytes,
+        journal=config.journal_path,
+        journal_max_bytes=config.journal_max_bytes,
+        pause_file=config.paths.pause_file,
+        secret=config.secret_path,
+        secrets=config.secrets,
+        secret_rules=[str(path) for path in config.secret_rules],
+        calibrate=config.calibrate,
+        log_format=config.log_format,
+        log_level=config.log_level,
     )
 
 

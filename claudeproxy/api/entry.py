@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Protocol
 import trio
 
 import claudeproxy
-from claudeproxy.api.app import create_app
-from claudeproxy.api.serving import serve_app
 from claudeproxy.store.storage import CaptureStorage
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from quart_trio import QuartTrio
 
     from claudeproxy.config import ClaudeProxyConfig
 
@@ -50,8 +50,19 @@ async def serve(service: Service, *, task_status: trio.TaskStatus[list[str]] = t
 
     Raises ConfigError when the address cannot be had, or lies beyond loopback and there is no `api_token`.
     """
+    # In a thread: the proxy serves by now, and loading Quart takes half a second.
+    app = await trio.to_thread.run_sync(_application, service)
+    from claudeproxy.api.serving import serve_app
+
+    await serve_app(app, bind=service.config.api_address, task_status=task_status)
+
+
+def _application(service: Service) -> QuartTrio:
+    from claudeproxy.api import serving  # noqa: F401  (loaded here, beside the proxy, and not in its event loop)
+    from claudeproxy.api.app import create_app
+
     config = service.config
-    app = create_app(
+    return create_app(
         service.open_storage,
         open_writer=lambda: CaptureStorage(config.database_path, busy_timeout=WRITE_PATIENCE),
         token=None if config.api_token is None else config.api_token.get_secret_value(),
@@ -62,4 +73,3 @@ async def serve(service: Service, *, task_status: trio.TaskStatus[list[str]] = t
         token_required=config.api_token is not None or not config.api.is_loopback,
         erase_journals=service.erase_journals,
     )
-    await serve_app(app, bind=config.api_address, task_status=task_status)

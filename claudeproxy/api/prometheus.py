@@ -65,6 +65,11 @@ def _of_service(health: Mapping[str, object], version: str) -> Iterator[str]:
         yield family("claudeproxy_drops_total", "counter", "Exchanges not recorded whole.", dropped)
         held = number(capture, "journal", "bytes_held")
         yield family("claudeproxy_journal_bytes", "gauge", "Of the journal on disk.", [({}, held)])
+    if isinstance(workers := health.get("workers"), list):
+        states: list[_Sample] = [({"worker": str(one["worker"])}, int(one["serves"])) for one in workers]
+        yield family("claudeproxy_worker_serving", "gauge", "1 for each worker that serves.", states)
+        again: list[_Sample] = [({"worker": str(one["worker"])}, one["restarts"]) for one in workers]
+        yield family("claudeproxy_worker_restarts_total", "counter", "Times a worker was begun again.", again)
     if proxy := part(health, "proxy"):
         open_ones = number(proxy, "connections")
         yield family("claudeproxy_connections_open", "gauge", "Client connections.", [({}, open_ones)])

@@ -95,6 +95,8 @@ class ClaudeProxyConfig(Limits):
             )
         if self.bind.port and self.bind == self.api:
             raise ValueError(f"bind_address and api_address are both {self.bind_address}: give them two ports")
+        if self.workers > self.max_connections:
+            raise ValueError(f"workers is {self.workers} and max_connections {self.max_connections}: each needs one")
         return self
 
     @property

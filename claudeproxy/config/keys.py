@@ -73,6 +73,13 @@ class Keys(BaseSettings):
         description="USER:PASSWORD that clients of the proxy must give; required beyond loopback, where others could "
         "use it and be recorded as you. None: nobody but this machine reaches it.",
     )
+    workers: int = Field(
+        1,
+        ge=1,
+        le=64,
+        description="Processes that relay, behind one address (`serve` only). 1: carries what a person's clients send; "
+        "more where there are cores for many clients. Bounds on connections and journal are divided among them.",
+    )
     capture_enabled: bool = Field(True, description="false: traffic is passed on as ever, and nothing is stored.")
     capture_other_bodies: bool = Field(
         False,

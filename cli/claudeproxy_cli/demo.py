@@ -102,7 +102,7 @@ def _capture(turns: list[Turn], home: Path, config_file: Path | None) -> ClaudeP
             settings = (
                 ClaudeProxyConfig.isolated(home=home, **values)
                 if config_file is None
-                else load_config(home, config_file, **values)
+                else load_config(home, config_file, workers=1, **values)  # one is enough, and sooner there
             )
             async with trio.open_nursery() as inside:
                 addresses = await inside.start(ClaudeProxy(settings, fingerprints=prompt_fingerprints()).run)

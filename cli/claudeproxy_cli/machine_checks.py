@@ -39,10 +39,12 @@ def versions(_context: Context) -> Check:
 
 def descriptors(context: Context) -> Check:
     """Ask whether the system allows as many open sockets as the configured connections take."""
-    wanted, most = needed(context.config.max_connections), obtainable()
+    workers = context.config.workers  # the limit is each process's own, and they share the connections
+    connections = -(-context.config.max_connections // workers)
+    wanted, most = needed(connections), obtainable()
     if most is None or most >= wanted:
         return Check(name="descriptors", status=Status.OK, detail=f"{wanted:,} are needed at most, and can be had")
-    possible = max(1, context.config.max_connections - (wanted - most + 1) // 2)
+    possible = workers * max(1, connections - (wanted - most + 1) // 2)
     return Check(
         name="descriptors",
         status=Status.WARN,

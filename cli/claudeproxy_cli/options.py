@@ -57,7 +57,7 @@ def load_config(home: Path | None, config: Path | None, **flags: object) -> Clau
 
 
 # Keys that say how a server is reached, how it logs and where it is: no reason not to use another one.
-_OF_SERVERS = frozenset({"home", "bind_address", "api_address", "api_token", "log_format", "log_level"})
+_OF_SERVERS = frozenset({"home", "bind_address", "api_address", "api_token", "workers", "log_format", "log_level"})
 
 
 def given(config: ClaudeProxyConfig, *origins: str) -> list[str]:

@@ -69,6 +69,8 @@ def _of_the_service(health: Mapping[str, object]) -> Iterator[str]:
     if lost or dropped:
         reason = _part(capture, "journal").get("last_error")
         yield f"last reason: {reason or 'the journal was full, or the disk nearly'}"
+    for worker in (one for one in _list(health, "workers") if not one.get("serves")):
+        yield f"worker {worker.get('worker')} does not serve; the log says why"
     if _number(recorder, "deaths") or _number(recorder, "failures"):
         yield f"the recorder cannot work: {recorder.get('last_error') or 'it does not start; the log says why'}"
     if discarded := _number(recorder, "discarded"):
@@ -102,6 +104,11 @@ def _of_the_database(context: Context) -> Iterator[str]:
 def _part(said: Mapping[str, object], name: str) -> Mapping[str, object]:
     part = said.get(name)
     return part if isinstance(part, Mapping) else {}
+
+
+def _list(said: Mapping[str, object], name: str) -> list[Mapping[str, object]]:
+    found = said.get(name)
+    return [one for one in found if isinstance(one, Mapping)] if isinstance(found, list) else []
 
 
 def _number(said: Mapping[str, object], name: str) -> int:

@@ -56,6 +56,9 @@ def command(
     upstream_ca: Annotated[
         Path | None, typer.Option(metavar="FILE", help="PEM file of CAs to trust upstream, beside the system's.")
     ] = None,
+    workers: Annotated[
+        int | None, typer.Option(metavar="N", help="Processes that relay; more than one for many clients. [1]")
+    ] = None,
     calibrate: Annotated[
         bool, typer.Option("--calibrate", help="Ask the API for exact sizes, once per new model and set of tools.")
     ] = False,
@@ -79,6 +82,7 @@ def command(
         api_address=api,
         upstream=upstream,
         upstream_ca=upstream_ca,
+        workers=workers,
         calibrate=calibrate or None,
     )
     _serve(settings, particular=config is not None or bool(given(settings, "env", "flag")))
@@ -137,7 +141,10 @@ def _serve_attached(
     try:
         from claudeproxy.service import ClaudeProxy
 
-        config = load_config(home, config_file, bind_address=bind, upstream=upstream, upstream_ca=upstream_ca)
+        # One worker, whatever the file says: this serves one command, and `run` already starts it again when it dies.
+        config = load_config(
+            home, config_file, bind_address=bind, upstream=upstream, upstream_ca=upstream_ca, workers=1
+        )
         listener = None if listen_fd is None else attached.inherited_listener(listen_fd)
         _run(config, ClaudeProxy(config, recorder="process", listener=listener), started, until_end_of_input=True)
     except Exception as error:
@@ -169,7 +176,7 @@ def _run(
         with trio.open_signal_receiver(*STOP_SIGNALS) as signals:
             async with trio.open_nursery() as watchers:
                 with trio.CancelScope() as running:
-                    watchers.start_soon(_watch, signals, running, config.paths.state_file)
+                    watchers.start_soon(_watch, signals, running, service, config.paths.state_file)
                     if until_end_of_input:
                         watchers.start_soon(_watch_input, running)
                     async with trio.open_nursery() as nursery:
@@ -191,10 +198,11 @@ class ServeError(ClaudeProxyError):
     """The service could not start."""
 
 
-async def _watch(signals: AsyncIterator[int], running: trio.CancelScope, state: Path) -> None:
+async def _watch(signals: AsyncIterator[int], running: trio.CancelScope, service: ClaudeProxy, state: Path) -> None:
     """First signal: stop, which drains. Second: leave at once; the journal keeps what was not recorded."""
     async for number in signals:
         if running.cancel_called:
+            service.abandon()
             remove_state(state, os.getpid())
             os._exit(128 + number)
         if is_terminal(sys.stderr):

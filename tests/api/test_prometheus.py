@@ -68,6 +68,7 @@ async def test_it_gives_the_numbers_of_the_service(captures: Captures) -> None:
             "recorder": {"deaths": 1, "failures": 0, "restarts": 2},
             "capture": {"exchanges": 9, "open": 1, "dropped": 3, "lost": 4, "journal": {"bytes_held": 77}},
             "proxy": {"connections": 5},
+            "workers": [{"worker": 1, "serves": True, "restarts": 0}, {"worker": 2, "serves": False, "restarts": 3}],
         }
 
     app = create_app(
@@ -78,6 +79,8 @@ async def test_it_gives_the_numbers_of_the_service(captures: Captures) -> None:
     assert samples["claudeproxy_healthy"] == 0
     assert samples["claudeproxy_recorder_working"] == 0
     assert samples["claudeproxy_recorder_restarts_total"] == 2
+    assert [samples[f'claudeproxy_worker_serving{{worker="{one}"}}'] for one in (1, 2)] == [1, 0]
+    assert [samples[f'claudeproxy_worker_restarts_total{{worker="{one}"}}'] for one in (1, 2)] == [0, 3]
     assert samples["claudeproxy_exchanges_total"] == 9
     assert samples['claudeproxy_drops_total{what="bodies"}'] == 3
     assert samples['claudeproxy_drops_total{what="everything"}'] == 4

@@ -39,6 +39,8 @@ def test_more_connections_than_the_system_has_descriptors_for_are_said(
     assert "allows 1,024" in found.detail
     fewer = replace(context, config=ClaudeProxyConfig.isolated(home=context.home.path, max_connections=384))
     assert descriptors(fewer).status == "ok"
+    shared = replace(context, config=ClaudeProxyConfig.isolated(home=context.home.path, workers=3))
+    assert descriptors(shared).status == "ok"  # the limit is each process's own
     monkeypatch.setattr("claudeproxy_cli.machine_checks.obtainable", lambda: None)
     assert descriptors(context).status == "ok"
 
@@ -91,10 +93,11 @@ def test_a_damaged_database_fails(home: Path, context: Context) -> None:
     with sqlite3.connect(path) as connection:
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         pages = connection.execute("PRAGMA page_count").fetchone()[0]
+        size = connection.execute("PRAGMA page_size").fetchone()[0]
     connection.close()
     content = bytearray(path.read_bytes())
     for page in range(pages // 2, pages):
-        content[page * 4096 : page * 4096 + 100] = b"\xaa" * 100
+        content[page * size : page * size + 100] = b"\xaa" * 100
     path.write_bytes(content)
     try:
         found = database(context)

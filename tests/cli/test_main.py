@@ -131,5 +131,16 @@ def test_reading_commands_import_no_server_no_tls_and_no_tokenizer(captured: Pat
     assert result.stderr.splitlines()[-1] == "[]"
 
 
+def test_a_proxy_serves_before_it_loads_api_tokenizer_and_what_explains() -> None:
+    """Up to the moment at which its port accepts it has loaded these modules of ours and nothing that they did not."""
+    early = "claudeproxy_cli.serve claudeproxy.service claudeproxy.config.effective claudeproxy.api.entry"
+    late = "quart hypercorn werkzeug structlog rich tiktoken genai_prices sqlite_utils yaml claudeproxy.attribution"
+    late += " claudeproxy.accounting claudeproxy.insight claudeproxy.store.retention claudeproxy.recording"
+    code = "import sys, claudeproxy_cli.main; early, late = sys.argv[1:]; [__import__(name) for name in early.split()];"
+    code += "sys.exit(repr([name for name in late.split() if name in sys.modules]))"
+    result = subprocess.run([sys.executable, "-c", code, early, late], capture_output=True, text=True, check=False)
+    assert result.stderr.splitlines()[-1] == "[]"
+
+
 def test_the_command_runs_as_a_module() -> None:
     assert cli("--version").stdout == f"claudeproxy {__version__}\n"

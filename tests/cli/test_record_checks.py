@@ -48,11 +48,13 @@ def test_what_the_service_says_is_said_in_words() -> None:
     said = {
         "capture": {"lost": 1, "dropped": 2, "journal": {"last_error": "No space left on device"}},
         "recorder": {"failures": 3, "last_error": "StorageError: locked", "discarded": 1},
+        "workers": [{"worker": 1, "serves": True}, {"worker": 2, "serves": False}],
     }
     assert list(record_checks._of_the_service(said)) == [
         "1 exchange since the start was not recorded at all",
         "2 exchanges since the start were recorded without bodies",
         "last reason: No space left on device",
+        "worker 2 does not serve; the log says why",
         "the recorder cannot work: StorageError: locked",
         "1 exchange could neither be recorded nor set aside",
     ]

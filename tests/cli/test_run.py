@@ -63,7 +63,9 @@ def _captures(home: Path) -> list[dict[str, object]]:
     return rows
 
 
-@pytest.mark.parametrize(("flags", "mode"), [((), "connect"), (("--reverse",), "reverse")])
+@pytest.mark.parametrize(
+    ("flags", "mode"), [((), "connect"), pytest.param(("--reverse",), "reverse", marks=pytest.mark.heavy)]
+)
 async def test_a_commands_requests_are_captured_and_its_code_passes_through(
     api: MockUpstream, home: Path, flags: tuple[str, ...], mode: str
 ) -> None:
@@ -97,6 +99,7 @@ async def test_a_running_server_is_used_and_goes_on(api: MockUpstream, home: Pat
         assert show.stdout.decode().strip() == server.proxy_url
 
 
+@pytest.mark.heavy
 async def test_a_running_server_is_not_used_where_the_caller_wants_another_way(api: MockUpstream, home: Path) -> None:
     """A key must not go to the API because a server runs that knows nothing of the caller's CLAUDEPROXY_UPSTREAM."""
     with serving(home, "--upstream", "http://127.0.0.1:9"):
