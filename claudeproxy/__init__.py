@@ -22,8 +22,10 @@ them:
     bytes are *counted* here: `TokenCounter`
 ``insight``
     bytes are *weighed* here: `FeedbackManager`, `SourceMetrics`, `Carrying`, `Comparison`, `Quota`
-``recording``, ``service``
-    the wiring: what the recorder process does, and `ClaudeProxy`, all of it in one nursery
+``recording``, ``relaying``, ``service``
+    the wiring: what the recorder process does, what relays do, and `ClaudeProxy`, all of it in one nursery
+``workers``
+    several processes that relay, behind one address
 ``api``
     the REST API
 ``testing``

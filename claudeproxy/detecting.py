@@ -10,7 +10,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from claudeproxy.attribution.regexes import may_run_away
 from claudeproxy.capture.finder import SecretFinder, check
 from claudeproxy.capture.known import KNOWN
 from claudeproxy.capture.patterns import SecretRuleError, rule_of
@@ -75,6 +74,8 @@ def _read(path: Path) -> list[SecretRule]:
 
 
 def _rules(path: Path, rows: Iterable[object]) -> Iterable[SecretRule]:
+    from claudeproxy.attribution.regexes import may_run_away  # with all of attribution: only where there are files
+
     for number, row in enumerate(rows, 1):
         try:
             yield rule_of(row, runs_away=may_run_away)

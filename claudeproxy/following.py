@@ -47,7 +47,7 @@ HELD_BYTES = 8 << 20
 
 
 class _Waiting(NamedTuple):
-    """A capture that is stored and not explained yet, and from when on it is to be; itself, as long as that is cheap."""
+    """A capture that is stored and not explained yet, from when on it is to be, and itself as long as that is cheap."""
 
     due: float
     length: int  # bytes of its body

@@ -1,7 +1,8 @@
 """Structured logs: one set-up for every process of ours, on standard error, as lines for people or as JSON.
 
 Apart so that every package can say `get_logger(__name__)` at import time for nothing: structlog is imported when the
-first line is written. A program that uses the library and sets nothing up sees warnings and errors only.
+first line is written, also where logging is configured long before. A program that uses the library and sets nothing
+up sees warnings and errors only.
 
 Logging is never allowed to hurt: a closed or full standard error is ignored, control characters are taken out (a
 captured string must not drive somebody's terminal), and whatever is keyed like a header, a body or a secret is masked.
@@ -18,9 +19,12 @@ import os
 import re
 import sys
 from collections.abc import Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Final, TextIO
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from structlog.typing import EventDict
 
 FORMATS: Final = ("auto", "console", "json")
@@ -88,6 +92,8 @@ class Logger:
             return
         if not _Setup.done:
             configure_logging(level=_Setup.UNASKED)
+        if _Setup.pending is not None:
+            _Setup.pending()
         import structlog
 
         getattr(structlog.get_logger(self.name), level)(event, **{**self._context, **facts})
@@ -104,6 +110,7 @@ class _Setup:
     UNASKED: Final = "warning"  # as with `logging`: a library does not chatter on the standard error of its host
     done = False
     threshold = _LEVEL_NUMBERS[UNASKED]
+    pending: Callable[[], None] | None = None  # tells structlog, before the first line
 
 
 def configure_logging(log_format: str = "auto", level: str = "info", *, stream: TextIO | None = None) -> None:
@@ -114,10 +121,20 @@ def configure_logging(log_format: str = "auto", level: str = "info", *, stream: 
 
     Warnings and errors of libraries that use `logging` (hypercorn, quart) come out in the same form.
     """
-    import structlog
-
     if log_format not in FORMATS or level not in LEVELS:
         raise ValueError(f"log format is one of {', '.join(FORMATS)} and level one of {', '.join(LEVELS)}")
+    _Setup.done = True
+    _Setup.threshold = _LEVEL_NUMBERS[level]
+    _Setup.pending = partial(_tell_structlog, log_format, level, stream)
+    _forward_library_logs()
+    if "structlog" in sys.modules:  # whoever loaded it may write lines of his own before we do
+        _Setup.pending()
+
+
+def _tell_structlog(log_format: str, level: str, stream: TextIO | None) -> None:
+    import structlog
+
+    _Setup.pending = None
     sink = _Sink(stream)
     if log_format == "auto":
         log_format = "console" if sink.is_terminal() else "json"
@@ -138,9 +155,6 @@ def configure_logging(log_format: str = "auto", level: str = "info", *, stream: 
         logger_factory=lambda name="claudeproxy", *_: _Sink(stream, name),
         cache_logger_on_first_use=False,
     )
-    _Setup.done = True
-    _Setup.threshold = _LEVEL_NUMBERS[level]
-    _forward_library_logs()
 
 
 def _add_name(logger: _Sink, _method: str, event: EventDict) -> EventDict:

@@ -40,3 +40,12 @@ def forget_loaded() -> None:
     gc.collect()
     gc.freeze()
     gc.collect()  # this one counts what is left: hardly anything
+
+
+def spare_rich() -> None:
+    """Let nothing load rich from here on: call it first, in a process that draws nothing.
+
+    structlog takes it wherever it finds it (Typer brings it), for tracebacks in colours that we do not use: 80 modules,
+    5 MB.
+    """
+    sys.modules.setdefault("rich", None)  # type: ignore[arg-type]  # import_(system): None means "there is none"

@@ -16,6 +16,7 @@ import os
 import signal
 import sys
 import time
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -30,7 +31,7 @@ from claudeproxy.capture.messages import MessageBounds
 from claudeproxy.capture.quarantine import Quarantine
 from claudeproxy.capture.recorder import Recorder
 from claudeproxy.capture.wake import input_ended
-from claudeproxy.errors import ClaudeProxyError
+from claudeproxy.errors import ClaudeProxyError, StorageError
 from claudeproxy.evidence.fingerprints import load_fingerprints
 from claudeproxy.evidence.transcripts import Transcripts
 from claudeproxy.excluding import Exclusions
@@ -38,11 +39,12 @@ from claudeproxy.explaining import Explainer
 from claudeproxy.finishing import Finisher
 from claudeproxy.following import FollowUp
 from claudeproxy.logs import configure_logging, get_logger
-from claudeproxy.memory import forget_loaded, return_large_blocks
+from claudeproxy.memory import forget_loaded, return_large_blocks, spare_rich
 from claudeproxy.model import State
 from claudeproxy.placing import SecretWork, secret_look
 from claudeproxy.recordingsettings import RecordingSettings
 from claudeproxy.ruleset import usable_rules
+from claudeproxy.store.steps import Steps
 from claudeproxy.store.storage import CaptureStorage
 from claudeproxy.telling import RecordingLog
 
@@ -57,6 +59,7 @@ log = get_logger("claudeproxy.recording")
 BACKLOG_BATCH = 8
 
 IDLE_SECONDS = 0.25  # of explaining between two looks at a journal in which there was nothing
+REST_SECONDS = 5.0  # without an exchange, until free pages are given back to the disk
 RETRY_SECONDS = 60.0  # until a database is tried again that could not be written
 CATCH_UP_SECONDS = 5.0  # at the end; what is left then is explained at the next start
 
@@ -107,6 +110,7 @@ class Recording:
         self.stored = 0
         self.excluded = 0
         self._backlog, self._blocked_until = True, 0.0
+        self._stored_at: float | None = time.monotonic()  # None: what came since has been tidied up after
 
     def status(self) -> Mapping[str, object]:
         """Plain values for `health`."""
@@ -155,7 +159,10 @@ class Recording:
                     with self._finisher.at(request_id):
                         self.explainer.explain_stored(request_id)
             self._backlog = bool(batch)
-        return self._backlog or indexer.catch_up() or self._finisher.catch_up() or self._secrets.catch_up()
+        if self._backlog or indexer.catch_up() or self._finisher.catch_up() or self._secrets.catch_up():
+            return True
+        self._rest()
+        return False
 
     def hurry(self) -> None:
         """From now on only store: the process is to end, and what is stored can be explained by the next one."""
@@ -167,6 +174,14 @@ class Recording:
         self._follow_up.catch_up(seconds, everything=True)
         while time.monotonic() < until and self._secrets.catch_up():
             pass
+
+    def _rest(self) -> None:
+        """Shrink the file by what the search index left free as it grew, once nothing has come for a while."""
+        if self._stored_at is None or time.monotonic() < self._stored_at + REST_SECONDS:
+            return
+        self._stored_at = None
+        with suppress(StorageError):  # a reader that holds on to the log, a full disk: another time
+            Steps(self.storage, pause=lambda _: None).give_back()
 
     def _store(self, exchanges: Sequence[RecordedExchange], cursors: Mapping[str, tuple[int, int]]) -> None:
         """The recorder's sink. What this raises makes the recorder try the same batch again."""
@@ -181,6 +196,7 @@ class Recording:
         finally:
             self._watch.rest()
         self._told.works()
+        self._stored_at = time.monotonic()
         self.stored += (stored := _ended(exchanges))
         self.excluded += came - stored
         self._secrets.stored(exchanges)
@@ -267,4 +283,5 @@ def main(argument: str) -> int:
 
 
 if __name__ == "__main__":
+    spare_rich()
     sys.exit(main(sys.argv[1]))

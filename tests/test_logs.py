@@ -24,7 +24,7 @@ def as_it_was() -> Iterator[None]:
     yield
     structlog.reset_defaults()
     logging.getLogger().handlers[:] = before
-    _Setup.done, _Setup.threshold = False, 30
+    _Setup.done, _Setup.threshold, _Setup.pending = False, 30, None
 
 
 @pytest.fixture
@@ -193,6 +193,16 @@ def test_a_logger_costs_nothing_until_it_writes() -> None:
     code = (
         "import sys; from claudeproxy.logs import get_logger; log = get_logger('x'); log.info('unseen');"
         "assert 'structlog' not in sys.modules; log.warning('seen'); assert 'structlog' in sys.modules"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert json.loads(result.stderr)["event"] == "seen"
+
+
+def test_a_configured_logger_costs_nothing_either_until_it_writes() -> None:
+    """A proxy accepts connections before its first line: structlog would be a tenth of its start."""
+    code = (
+        "import sys; from claudeproxy.logs import configure_logging, get_logger; configure_logging('json', 'info');"
+        "assert 'structlog' not in sys.modules; get_logger('x').info('seen'); assert 'structlog' in sys.modules"
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert json.loads(result.stderr)["event"] == "seen"

@@ -65,3 +65,14 @@ def test_what_ended_in_a_cycle_is_found_though_much_is_loaded() -> None:
     """3,000 connections that had grown old: without it they stay until 100,000 more objects have."""
     assert output(CYCLES, with_it=True) == [0]
     assert output(CYCLES, with_it=False) == [3_000]
+
+
+def test_structlog_does_without_rich_where_nothing_is_drawn() -> None:
+    code = (
+        "import sys; from claudeproxy.memory import spare_rich; spare_rich();"
+        "from claudeproxy.logs import configure_logging, get_logger; configure_logging('console', 'info');"
+        "get_logger('x').info('seen');"
+        "sys.exit(any(name.startswith(('rich.', 'pygments')) for name in sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    assert "seen" in done.stderr

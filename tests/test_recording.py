@@ -268,6 +268,26 @@ def test_a_damaged_row_does_not_end_the_recorder(
         second.recorder.close()
 
 
+def test_free_pages_are_given_back_once_nothing_has_come_for_a_while(
+    recording: Recording, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def free() -> int:
+        with recording.storage.reading() as connection:
+            return int(connection.execute("PRAGMA freelist_count").fetchone()[0])
+
+    tell(make_tap(tmp_path / "journal"), request=(BODY,))
+    recording.recorder.step()
+    with recording.storage.writing() as connection:
+        connection.execute("CREATE TABLE passing AS SELECT randomblob(100000)")
+        connection.execute("DROP TABLE passing")
+    while recording.idle():
+        pass
+    assert free() > 20
+    monkeypatch.setattr(module, "REST_SECONDS", 0)
+    assert not recording.idle()
+    assert free() == 0
+
+
 def test_a_storage_that_fails_is_logged_once_and_tried_again(
     recording: Recording, settings: RecordingSettings, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from claudeproxy.config import ClaudeProxyConfig
-from claudeproxy.translating import proxy_settings, recording_settings
+from claudeproxy.translating import proxy_settings, recording_settings, relay_settings
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -28,3 +28,13 @@ def test_the_bounds_of_connections_and_heads_reach_the_relay(tmp_path: Path) -> 
     settings = proxy_settings(config)
     assert (settings.max_connections, settings.max_connections_per_client) == (9, 8)
     assert (settings.max_header_fields, settings.head_timeout) == (21, 2.5)
+
+
+def test_what_one_relay_may_take_is_divided_among_several(tmp_path: Path) -> None:
+    bounds = {"max_connections": 10, "max_connections_per_client": 2, "journal_max_bytes": 64 << 20}
+    whole = relay_settings(ClaudeProxyConfig.isolated(home=tmp_path, **bounds))
+    share = whole.share(3)
+    assert (share.proxy.max_connections, share.proxy.max_connections_per_client) == (3, 1)
+    assert share.journal_max_bytes == (64 << 20) // 3
+    assert whole.share(1) == whole
+    assert not relay_settings(ClaudeProxyConfig.isolated(home=tmp_path, enabled=False)).capture

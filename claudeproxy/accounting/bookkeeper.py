@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     LedgerClock = Callable[[str, str], int]
 
 PROVIDER = "anthropic"
-MAX_LEDGERS = 6  # in memory; a person uses three or four, and each costs up to 20 MB. Others are read from the database
+MAX_LEDGERS = 4  # in memory; a person uses three or four, and each costs up to 7 MB. Others are read from the database
 PAGES = 500  # saved one by one before they are written anew as one
 
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from decimal import Decimal
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from claudeproxy.accounting.bills import creation_split
 from claudeproxy.accounting.listed import (
@@ -31,9 +31,13 @@ from claudeproxy.accounting.listed import (
 from claudeproxy.sansio.answer import is_object, parse_json
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
+    from claudeproxy.accounting.listed import Variants
     from claudeproxy.model import Usage
+
+LookUp: TypeAlias = "Callable[[str, str, date, Variants], ListedPrices | None]"
+"""Model, provider, day, variants of the list -> prices; None: not listed."""
 
 _CONTEXTS = {"batch": ("processing", "batch"), "fast": ("speed", "fast")}  # variants that genai-prices may list
 _STANDARD_TIERS = frozenset({"", "standard", "batch"})
@@ -87,11 +91,15 @@ class Bill:
 class PriceBook:
     """Prices bills. `overrides` come before all lists; the last one that applies wins. Thread-safe."""
 
-    def __init__(self, overrides: Iterable[PriceOverride | Mapping[str, object]] = ()) -> None:
+    def __init__(
+        self, overrides: Iterable[PriceOverride | Mapping[str, object]] = (), *, lists: LookUp = listed_prices
+    ) -> None:
         """Take overrides, parsed or as the configuration has them.
 
+        :param lists: looks a model up: `listed.listed_prices`, or in another process `asked.AskedPrices`.
         :raises ConfigError: an override that cannot be used.
         """
+        self._lists = lists
         self._overrides = [o if isinstance(o, PriceOverride) else PriceOverride.parse(o) for o in overrides]
 
     def price(self, usage: Usage, model: str, *, at: int, provider: str = "anthropic", batch: bool = False) -> Bill:
@@ -105,7 +113,9 @@ class PriceBook:
         name, day = bare_model(model), datetime.fromtimestamp(at // 10**9, UTC).date()
         wanted, unpriced = _modifiers(usage, batch=batch)
         names = (name, model) if provider == "anthropic" else (model, name)
-        prices, listed, applied, missing = _with_modifiers(names, provider, day, usage.prompt_tokens or 0, wanted)
+        prices, listed, applied, missing = _with_modifiers(
+            self._lists, names, provider, day, usage.prompt_tokens or 0, wanted
+        )
         source = listed.source if listed is not None else None
         for override in self._overrides:
             if override.applies(name, day):
@@ -166,20 +176,20 @@ def _unlisted(raw: Mapping[str, object]) -> list[str]:
 
 
 def _with_modifiers(
-    names: tuple[str, str], provider: str, day: date, prompt_tokens: int, wanted: Sequence[str]
+    lists: LookUp, names: tuple[str, str], provider: str, day: date, prompt_tokens: int, wanted: Sequence[str]
 ) -> tuple[dict[PriceClass, Decimal], ListedPrices | None, tuple[str, ...], list[str]]:
     """Return the prices with every modifier applied that has one, the list's entry, and what was applied and was not.
 
     Variants that the list has come before factors of the file.
     """
-    listed = _listed(names, provider, day, ())
+    listed = _listed(lists, names, provider, day, ())
     if listed is None:
         return {}, None, (), []
     context: list[tuple[str, str]] = []
     multiplier, applied, missing = Decimal(1), [], []
     for modifier in wanted:
         variant = _CONTEXTS.get(modifier)
-        other = _listed(names, provider, day, (*context, variant)) if variant is not None else None
+        other = _listed(lists, names, provider, day, (*context, variant)) if variant is not None else None
         if variant is not None and other is not None and other.steps != listed.steps:
             listed = other
             context.append(variant)
@@ -199,8 +209,6 @@ def _with_modifiers(
     return prices, listed, tuple(applied), missing
 
 
-def _listed(
-    names: tuple[str, str], provider: str, day: date, context: tuple[tuple[str, str], ...]
-) -> ListedPrices | None:
-    found = (listed_prices(name, provider, day, context) for name in dict.fromkeys(names))
+def _listed(lists: LookUp, names: tuple[str, str], provider: str, day: date, context: Variants) -> ListedPrices | None:
+    found = (lists(name, provider, day, context) for name in dict.fromkeys(names))
     return next((prices for prices in found if prices is not None), None)

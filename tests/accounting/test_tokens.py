@@ -82,3 +82,13 @@ def test_importing_the_package_loads_no_tokenizer():
     """Commands that only read start at once; the tokenizer is loaded by the first count."""
     code = "import sys, claudeproxy.accounting; sys.exit('tiktoken' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_the_vocabulary_is_not_held_twice():
+    """tiktoken's compiled part has it; a dictionary of it would be 100,000 names and almost as many numbers more."""
+    code = (
+        "import sys, claudeproxy.accounting.tokens as tokens, tiktoken, importlib.resources, lzma;"
+        "before = sys.getallocatedblocks(); assert len(tokens.encode('hello world')) == 2;"
+        "sys.exit(sys.getallocatedblocks() - before > 50_000)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

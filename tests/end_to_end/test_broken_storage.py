@@ -79,7 +79,8 @@ def _locked(database: Path) -> Iterator[None]:
         other.execute("ROLLBACK")
 
 
-@pytest.mark.parametrize("recorder", [pytest.param("thread", marks=pytest.mark.heavy), "process"])
+@pytest.mark.parametrize("recorder", ["thread", "process"])
+@pytest.mark.heavy
 async def test_a_database_that_another_program_locks_delays_the_record_only(
     home: Path, recorder: Literal["thread", "process"]
 ) -> None:

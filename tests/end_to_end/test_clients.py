@@ -66,7 +66,7 @@ def _environment(running: Running, mode: Mode) -> dict[str, str]:
 
 
 @MODES
-@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("stream", [False, pytest.param(True, marks=pytest.mark.heavy)])
 async def test_pythons_sdk(home: Path, mode: Mode, stream: bool) -> None:
     async with mocking(always(text("for the SDK"))) as mock, serving(home, mock.url) as running:
         done = await clients.python_sdk(_environment(running, mode), {"stream": stream})

@@ -27,7 +27,7 @@ def _words(number: str) -> str:
     return " ".join(hashlib.sha256(f"{number} {line}".encode()).hexdigest() for line in range(30))
 
 
-@pytest.mark.parametrize("mode", ["reverse", "connect"])
+@pytest.mark.parametrize("mode", [pytest.param("reverse", marks=pytest.mark.heavy), "connect"])
 async def test_a_hundred_streams_at_once_are_kept_apart(home: Path, mode: Mode) -> None:
     gate = Gate()
 

@@ -103,7 +103,7 @@ class House:
         self._token.run_sync_soon(self._stop.set)
         self._thread.join(PATIENCE)
         structlog.reset_defaults()
-        _Setup.done, _Setup.threshold = False, 30
+        _Setup.done, _Setup.threshold, _Setup.pending = False, 30, None
         assert self._failure is None, self._failure
         assert not self._log.getvalue()
         assert health["status"] == "ok", health

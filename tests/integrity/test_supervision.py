@@ -157,7 +157,9 @@ def told(lines: list[str], words: str) -> bool:
     return sum(words in line for line in lines) == 1
 
 
-@pytest.mark.parametrize(("flags", "mode"), [((), "connect"), (("--reverse",), "reverse")])
+@pytest.mark.parametrize(
+    ("flags", "mode"), [((), "connect"), pytest.param(("--reverse",), "reverse", marks=pytest.mark.heavy)]
+)
 async def test_a_proxy_that_is_killed_is_followed_by_another_on_the_same_port(
     api: MockUpstream, home: Path, row: SayRow, flags: tuple[str, ...], mode: str
 ) -> None:

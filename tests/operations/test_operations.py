@@ -13,6 +13,7 @@ EXPECTED = load(platform.python_implementation(), sys.version_info)
 
 
 @pytest.mark.skipif(not EXPECTED, reason="no counts were written down for this version of Python")
+@pytest.mark.heavy
 def test_an_exchange_takes_as_many_operations_as_were_written_down():
     """More: something became slower. Fewer: the new counts want to be kept, by `python -m tests.operations --write`.
 

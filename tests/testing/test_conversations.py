@@ -149,6 +149,7 @@ def test_a_body_that_comes_twice_is_answered_twice() -> None:
     assert [script(Request()) for _ in range(3)] == [turn.reply, text("second"), text("second")]  # type: ignore[arg-type]
 
 
+@pytest.mark.heavy
 def test_a_long_conversation_grows_to_the_size_of_a_working_day() -> None:
     seen: set[bytes] = set()
     sent = distinct = largest = 0

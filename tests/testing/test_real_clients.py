@@ -57,6 +57,7 @@ async def test_curl_gets_a_document() -> None:
     assert done.json["content"] == [{"type": "text", "text": "for curl"}]
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("stream", [False, True])
 async def test_pythons_sdk_understands_both_forms(stream: bool) -> None:
     thought = Reply(content=(Thinking(thinking="hm"), Text(text="for the SDK")))
