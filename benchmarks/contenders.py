@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import ssl
 import sys
 import urllib.request
@@ -17,7 +18,7 @@ from processes import Contender, Upstreams, free_port, start, wait_for
 from rivals import start_rival
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
+    from collections.abc import AsyncIterator, Mapping, Sequence
 
 PEERS = Path(__file__).with_name("peers.py")
 MODES = ("reverse", "connect")
@@ -38,9 +39,17 @@ def recorded(contender: Contender) -> int | None:
 
 @asynccontextmanager
 async def running(
-    scratch: Path, *, events: int, claudeproxy: bool, rivals: Sequence[str] = ()
+    scratch: Path,
+    *,
+    events: int,
+    claudeproxy: bool,
+    rivals: Sequence[str] = (),
+    settings: Mapping[str, str] | None = None,
 ) -> AsyncIterator[list[Contender]]:
-    """Start upstreams, splices, claudeproxy (if wanted) and rivals, for both modes; end them all at the end."""
+    """Start upstreams, splices, claudeproxy (if wanted) and rivals, for both modes; end them all at the end.
+
+    :param settings: claudeproxy's, in its environment.
+    """
     authority = trustme.CA()
     ca = scratch / "ca.pem"
     authority.cert_pem.write_to_path(str(ca))
@@ -66,15 +75,20 @@ async def running(
             ),
         ]
         if claudeproxy:
-            contenders.append(await _claudeproxy(nursery, scratch, "reverse", f"http://127.0.0.1:{plain}", None))
-            contenders.append(await _claudeproxy(nursery, scratch, "connect", f"https://127.0.0.1:{tls}", ca))
+            environment = os.environ | (settings or {})
+            reverse = f"http://127.0.0.1:{plain}"
+            contenders.append(await _claudeproxy(nursery, scratch, "reverse", reverse, None, environment))
+            connect = f"https://127.0.0.1:{tls}"
+            contenders.append(await _claudeproxy(nursery, scratch, "connect", connect, ca, environment))
         for name in rivals:
             contenders += await start_rival(nursery, scratch, Upstreams(plain=plain, tls=tls, ca=ca), name)
         yield contenders
         nursery.cancel_scope.cancel()
 
 
-async def _claudeproxy(nursery: trio.Nursery, scratch: Path, mode: str, upstream: str, ca: Path | None) -> Contender:
+async def _claudeproxy(
+    nursery: trio.Nursery, scratch: Path, mode: str, upstream: str, ca: Path | None, environment: dict[str, str]
+) -> Contender:
     """Start ``claudeproxy serve`` as a user would, with a home of its own."""
     home = scratch / f"home-{mode}"
     port, api = free_port(), free_port()
@@ -83,7 +97,7 @@ async def _claudeproxy(nursery: trio.Nursery, scratch: Path, mode: str, upstream
     command += ["--upstream-ca", str(ca)] if ca else []
     log = scratch / f"log-{mode}"
     with log.open("wb") as stderr:  # it logs as it would to any file
-        process, _ = await start(nursery, *command, wants_port=False, stderr=stderr)
+        process, _ = await start(nursery, *command, wants_port=False, stderr=stderr, environment=environment)
     await wait_for(port, seconds=30, log=log, name="claudeproxy serve")
     await wait_for(api, seconds=30, log=log, name="claudeproxy's API")
     if mode == "reverse":

@@ -6,15 +6,14 @@ is small and the same for every contender.
 
 from __future__ import annotations
 
-import json
+import random
 import re
 import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import trio
-
-from claudeproxy.testing import long_conversation
+from bodies import MARK_BYTES, template
 
 if TYPE_CHECKING:
     import ssl
@@ -24,7 +23,7 @@ STAMPS = re.compile(rb"@(\d{19})")
 HOST = "api.anthropic.com"
 AUTHORITY = f"{HOST}:443"
 TRIES = 5
-MARK_BYTES = 20
+DRAIN = 30.0  # seconds after the last request was sent, until which answers are waited for
 
 
 class NotAnsweredError(Exception):
@@ -44,6 +43,11 @@ class Route:
     connect: str | None = None
     name: str = HOST
     prefix: str = ""
+
+    @property
+    def host(self) -> str:
+        """What the `Host` header says."""
+        return HOST if self.trust is not None else f"127.0.0.1:{self.port}"
 
     async def open(self) -> trio.abc.Stream:
         """Connect, through the tunnel and the handshake where there are any."""
@@ -87,6 +91,7 @@ class Sample:
     first: list[float] = field(default_factory=list)  # ... to the first byte received
     events: list[float] = field(default_factory=list)  # paced: from an event's leaving to its arrival
     seconds: float = 0.0  # of the round
+    sent: int = 0  # by `drive`
     failed: int = 0  # requests that were not answered as they should; asked again on a new connection, timed then
 
 
@@ -98,14 +103,9 @@ class Requests:
     """
 
     def __init__(self, size: int) -> None:
-        turn = next(turn for turn in long_conversation() if len(turn.body) >= size and turn.agent is None)
-        result = json.loads(turn.body)["messages"][-1]["content"][-1]["content"]
-        words = json.dumps(result, ensure_ascii=False).encode()[: -1 - MARK_BYTES]
-        place = turn.body.rindex(words) + len(words)
-        self._before, self._after = turn.body[:place], turn.body[place + MARK_BYTES :]
-        self._headers = turn.headers
+        self._headers, self._before, self._after = template(size)
         self._number = 0
-        self.size = len(turn.body)
+        self.size = len(self._before) + MARK_BYTES + len(self._after)
 
     def make(self, target: str, host: str) -> bytes:
         """Make one request, unlike all before."""
@@ -119,7 +119,7 @@ class Requests:
 async def measure(route: Route, scenario: Scenario, requests: Requests) -> Sample:
     """Open the connections, warm each with a request, then let all of them go at once."""
     sample = Sample()
-    host = HOST if route.trust is not None else f"127.0.0.1:{route.port}"
+    host = route.host
     go = trio.Event()
     prepared = [
         [requests.make(route.prefix + scenario.target, host) for _ in range(scenario.requests)]
@@ -147,14 +147,14 @@ async def _client(
     task_status: trio.TaskStatus[None],
 ) -> None:
     stream = await route.open()
-    await _exchange(stream, warm, Sample())
+    await exchange(stream, warm, Sample())
     task_status.started()
     await go.wait()
     await trio.sleep(stagger)
     for body in bodies:
         for _ in range(TRIES):
             try:
-                await _exchange(stream, body, sample)
+                await exchange(stream, body, sample)
                 break
             except (NotAnsweredError, trio.BrokenResourceError):
                 sample.failed += 1
@@ -163,8 +163,62 @@ async def _client(
     await trio.aclose_forcefully(stream)
 
 
-async def _exchange(stream: trio.abc.Stream, request: bytes, sample: Sample) -> None:
-    start = time.perf_counter()
+async def drive(
+    route: Route, target: str, requests: Requests, sample: Sample, *, rate: float, seconds: float, pool: int
+) -> None:
+    """Send requests at random instants, `rate` a second on average, whether those before were answered or not.
+
+    Times count from the instant at which a request was to be sent, so that a request that had to wait for a connection,
+    or for this process, has waited. The instants are the same for every contender. `pool` connections lie open before
+    the first; a request that finds none of them free opens another. `sample` is filled on the way.
+    """
+    chance, at, host = random.Random(0), 0.0, route.host
+    opened: list[trio.abc.Stream] = []
+    free: list[trio.abc.Stream] = []
+
+    async def connection() -> trio.abc.Stream:
+        if free:
+            return free.pop()
+        opened.append(stream := await route.open())
+        return stream
+
+    async def send(request: bytes, instant: float) -> None:
+        for _ in range(TRIES):
+            try:
+                stream = await connection()
+                await exchange(stream, request, sample, start=instant)
+            except (NotAnsweredError, trio.BrokenResourceError, OSError):
+                continue  # a connection that lay unused may have been closed
+            free.append(stream)
+            return
+
+    try:
+        for _ in range(pool):
+            stream = await route.open()
+            opened.append(stream)
+            await exchange(stream, requests.make(route.prefix + "/v1/messages?kind=json", host), Sample())
+        free += opened
+        with trio.move_on_after(seconds + DRAIN):
+            async with trio.open_nursery() as nursery:
+                start = time.perf_counter()
+                while (at := at + chance.expovariate(rate)) < seconds:
+                    request = requests.make(route.prefix + target, host)
+                    await trio.sleep(max(0.0, start + at - time.perf_counter()))
+                    nursery.start_soon(send, request, start + at)
+                    sample.sent += 1
+        sample.failed = sample.sent - len(sample.whole)
+        sample.seconds = time.perf_counter() - start
+    finally:
+        for stream in opened:
+            await trio.aclose_forcefully(stream)
+
+
+async def exchange(stream: trio.abc.Stream, request: bytes, sample: Sample, *, start: float | None = None) -> None:
+    """Send a request and read its answer; times from `start` (``perf_counter``), now by default.
+
+    Raises NotAnsweredError, trio.BrokenResourceError.
+    """
+    start = time.perf_counter() if start is None else start
     await stream.send_all(request)
     data = await stream.receive_some(CHUNK)
     first = time.perf_counter() - start

@@ -18,8 +18,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import platform
 import statistics
 import tempfile
 from collections import defaultdict
@@ -29,7 +27,7 @@ from typing import TYPE_CHECKING
 import trio
 from contenders import MODES, recorded, running
 from load import Requests, Sample, Scenario, measure
-from processes import Contender, cpu_seconds, settle
+from processes import Contender, cpu_seconds, machine, settle
 from rivals import PACKAGES
 
 if TYPE_CHECKING:
@@ -151,9 +149,8 @@ async def run(
                     print(f"{scenario.name} {mode} done", flush=True)
             kept = {f"{c.name} {c.mode}": recorded(c) for c in contenders if c.api is not None}
     compare(rows)
-    machine = {"python": platform.python_version(), "cpus": os.cpu_count(), "system": platform.system()}
     return {
-        "machine": machine,
+        "machine": machine(),
         "rounds": rounds,
         "body_bytes": requests.size,
         "events": events,

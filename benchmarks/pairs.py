@@ -2,9 +2,9 @@
 
 Apart from `queries.py`, which measures, because a database of a hundred thousand pairs takes a while to make and is
 worth keeping (`--keep`). Bodies grow to some 200 KB: the conversation begins with a large system prompt and tools, as
-clients send them, and ends after `TURNS` turns. Sources are laid over the blocks by rank, not by the real rules, and
-tokens are a quarter of the bytes, not what a ledger learned: what is measured is the store, which keeps accounts and
-attributions of the real shape, and both have benchmarks of their own.
+clients send them, and ends after `TURNS` turns; `SMALL` ones weigh 2 KB and end after a few. Sources are laid over the
+blocks by rank, not by the real rules, and tokens are a quarter of the bytes, not what a ledger learned: what is
+measured is the store, which keeps accounts and attributions of the real shape, and both have benchmarks of their own.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import hashlib
 import json
 import random
 import uuid
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from claudeproxy.accounting.bookkeeper import PROVIDER
@@ -39,6 +40,7 @@ from claudeproxy.model import (
     Usage,
 )
 from claudeproxy.sansio.messages import layout
+from claudeproxy.store.values import RequestFilters
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -46,12 +48,28 @@ if TYPE_CHECKING:
     from claudeproxy.store.storage import CaptureStorage
 
 TURNS = 40  # requests in a conversation
+BATCH = 40  # captures in a transaction: whole conversations
 DAYS = 30  # that the captures are spread over
 DAY = 86_400_000_000_000  # ns
 START = 1_790_000_000_000_000_000  # ns since the epoch
 MODEL = "claude-opus-4-8"
 BEFORE, AFTER = 12, 3  # tokens that the API adds to a prompt
-SYSTEM_BYTES, TOOLS, TOOL_BYTES, RESULT_BYTES = 30_000, 30, 3_000, 2_200
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shape:
+    """How large a conversation is: its turns, and characters of each part."""
+
+    turns: int = TURNS
+    system: int = 30_000
+    tools: int = 30
+    tool: int = 3_000
+    said: int = 300  # by the user at first, and in each answer
+    result: int = 2_200
+
+
+REAL = Shape()
+SMALL = Shape(turns=4, system=750, tools=0, said=100, result=100)  # bodies of 2 KB in the mean
 
 _SYLLABLES = [a + b for a in "bdfgklmnprstvz" for b in ("a", "e", "i", "o", "u", "ar", "en", "is", "ol", "um")]
 _SERVERS = [Source(type=SourceType.MCP_SERVER, name=f"server{n}") for n in range(8)]
@@ -83,12 +101,14 @@ class Prose:
         return " ".join(self._random.choices(self._words, cum_weights=self._sums[1:], k=max(1, size // 6)))
 
 
-def conversation(number: int, prose: Prose, opening: dict[str, object]) -> Iterator[tuple[bytes, str]]:
+def conversation(
+    number: int, prose: Prose, opening: dict[str, object], shape: Shape = REAL
+) -> Iterator[tuple[bytes, str]]:
     """Yield body and answer of each turn."""
-    messages: list[dict[str, object]] = [{"role": "user", "content": [_text(f"task{number} {prose.text(300)}")]}]
-    for turn in range(TURNS):
+    messages: list[dict[str, object]] = [{"role": "user", "content": [_text(f"task{number} {prose.text(shape.said)}")]}]
+    for turn in range(shape.turns):
         body = {"model": MODEL, **opening, "messages": messages, "max_tokens": 64000, "stream": True}
-        said = f"answer{number}x{turn} {prose.text(300)}"
+        said = f"answer{number}x{turn} {prose.text(shape.said)}"
         yield json.dumps(body, separators=(",", ":")).encode(), said
         call = {
             "type": "tool_use",
@@ -96,30 +116,50 @@ def conversation(number: int, prose: Prose, opening: dict[str, object]) -> Itera
             "name": "Bash",
             "input": {"command": prose.text(60)},
         }
-        result = {"type": "tool_result", "tool_use_id": call["id"], "content": prose.text(RESULT_BYTES)}
+        result = {"type": "tool_result", "tool_use_id": call["id"], "content": prose.text(shape.result)}
         messages += [{"role": "assistant", "content": [_text(said), call]}, {"role": "user", "content": [result]}]
 
 
-def fill(storage: CaptureStorage, pairs: int) -> None:
-    """Record, explain and index `pairs` exchanges in order of time."""
+def fill(storage: CaptureStorage, pairs: int, shape: Shape = REAL) -> None:
+    """Record, explain and index exchanges in order of time, until there are `pairs` of them.
+
+    What an interrupted filling left goes on with the next conversation.
+    """
     prose = Prose(1)
     tools = [
         {
             "name": f"mcp__server{n % 8}__tool{n}",
-            "description": prose.text(TOOL_BYTES),
+            "description": prose.text(shape.tool),
             "input_schema": {"type": "object"},
         }
-        for n in range(TOOLS)
+        for n in range(shape.tools)
     ]
-    opening: dict[str, object] = {"tools": tools, "system": [_text(prose.text(SYSTEM_BYTES))]}
-    prices, blocks = PriceBook(), list[BlockAttribution]()
-    for number in range(pairs):
-        if number % TURNS == 0:
-            turns = conversation(number // TURNS, prose, opening)
-            blocks.clear()
-        body, said = next(turns)
+    opening: dict[str, object] = {"tools": tools, "system": [_text(prose.text(shape.system))]}
+    if there := storage.query_requests(RequestFilters(limit=1)).total:
+        prose = Prose(1 + there)
+    prices = PriceBook()
+    for batch in range(-(-there // BATCH) * BATCH, pairs, BATCH):
+        with storage.joined():
+            for first in range(batch, batch + BATCH, shape.turns):
+                session = first // shape.turns
+                turns = conversation(session, prose, opening, shape)
+                _record(storage, enumerate(turns, start=first), session, pairs, prices)
+
+
+def _record(
+    storage: CaptureStorage,
+    turns: Iterator[tuple[int, tuple[bytes, str]]],
+    session: int,
+    pairs: int,
+    prices: PriceBook,
+) -> None:
+    """Record one conversation: the number of each request, which ends at `pairs`, with its body and answer."""
+    blocks: list[BlockAttribution] = []
+    for number, (body, said) in turns:
+        if number >= pairs:
+            return
         known = len(blocks)
-        result = explained(body, number // TURNS, blocks)
+        result = explained(body, session, blocks)
         sizes = [len(one.text) // 4 for one in result.segments()]
         exchange = _exchange(number, pairs, body, said, _usage(sizes, known, said))
         (request_id,) = storage.record([exchange], {})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import platform
 import socket
 import subprocess
 from dataclasses import dataclass
@@ -25,6 +26,11 @@ class Contender:
     route: Route
     pid: int | None = None
     api: int | None = None  # claudeproxy's API port: what it says it recorded
+
+
+def machine() -> dict[str, object]:
+    """What the figures were taken on."""
+    return {"python": platform.python_version(), "cpus": os.cpu_count(), "system": platform.system()}
 
 
 def cpu_seconds(pid: int | None) -> float:

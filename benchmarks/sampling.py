@@ -57,6 +57,15 @@ def children(pid: int) -> list[int]:
     return found
 
 
+def recorder_of(pid: int) -> int | None:
+    """The recorder that a ``claudeproxy serve`` started; None while there is none."""
+    for child in children(pid):
+        command = Path(f"/proc/{child}/cmdline").read_bytes()
+        if b"claudeproxy.recording" in command.split(b"\0"):
+            return child
+    return None
+
+
 def slope(points: Sequence[tuple[float, float]]) -> float:
     """Return the least-squares rise of y for one of x; 0 of fewer than two points."""
     if len(points) < 2:

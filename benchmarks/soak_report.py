@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
-import platform
 from typing import TYPE_CHECKING, TypeAlias
 
 from plot import Line, Panel, figure
+from processes import machine
 from sampling import slope
 
 if TYPE_CHECKING:
@@ -32,7 +31,7 @@ def result(soak: Soak, health: dict[str, object], end: dict[str, object]) -> dic
             rises[f"{name}_{what}_most"] = round(max((value for _, value in points), default=0), 1)
     checker = soak.checker
     return {
-        "machine": {"python": platform.python_version(), "cpus": os.cpu_count(), "system": platform.system()},
+        "machine": machine(),
         "hours": round(soak.seconds / 3600, 3),
         "rate": soak.rate,
         "sent": soak.sent,
