@@ -86,6 +86,7 @@ def test_a_stolen_database_can_be_read_without_a_key(tmp_path: Path) -> None:
         assert b"a private matter" in storage.request_body(request_id)
 
 
+@pytest.mark.heavy
 def test_the_key_is_in_no_file_but_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nor in what any command prints, at the most talkative level; nor is a credential of the configuration."""
     home = tmp_path / "home"

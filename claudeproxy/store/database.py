@@ -18,6 +18,7 @@ from claudeproxy.errors import DatabaseVersionError, StorageError, UnstorableErr
 from claudeproxy.private import open_private
 from claudeproxy.store.functions import register_functions
 from claudeproxy.store.migrations import MIGRATIONS, apply_migrations
+from claudeproxy.store.schema.fresh import create
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -244,8 +245,12 @@ def _migrate(connection: sqlite3.Connection, path: Path, missing: Sequence[str])
     if len(missing) < len(MIGRATIONS):
         _back_up(connection, path.with_name(f"{path.name}.before-{missing[0]}"))
     with transaction(connection):
-        if _missing(connection, path):  # another process may have been first
+        if not (missing := _missing(connection, path)):  # another process was first
+            return
+        if connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]:
             apply_migrations(connection)
+        else:
+            create(connection, missing)
 
 
 def _back_up(connection: sqlite3.Connection, target: Path) -> None:

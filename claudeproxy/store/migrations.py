@@ -64,7 +64,7 @@ MIGRATIONS = (
     Migration(name="m0026_websocket", statements=websocket.STATEMENTS),
     Migration(name="m0027_secrets", statements=secrets.STATEMENTS),
     Migration(name="m0028_unfinished", statements=unfinished.STATEMENTS),
-    Migration(name="m0029_lots", statements=lots.STATEMENTS),
+    Migration(name="m0029_lots", statements=(*lots.STATEMENTS, *VIEWS)),
     Migration(name="m0030_runs", statements=runs.STATEMENTS),
 )
 

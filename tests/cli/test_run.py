@@ -139,6 +139,7 @@ async def test_what_is_no_program_is_said_and_nothing_is_guessed(home: Path, tmp
     assert result.stderr.decode() == f"claudeproxy: cannot run {tmp_path}/text: Exec format error\n"
 
 
+@pytest.mark.heavy
 async def test_the_callers_own_proxy_becomes_ours(home: Path) -> None:
     """Its address is nowhere: that the answer is our 502 and names the proxy shows that it was asked."""
     environment = {"HTTPS_PROXY": "http://me:dummypass@127.0.0.1:9", "NO_PROXY": "*"}
@@ -155,6 +156,7 @@ async def test_the_callers_own_proxy_becomes_ours(home: Path) -> None:
     assert "dummypass" not in (home / "run.log").read_text()
 
 
+@pytest.mark.heavy
 async def test_a_run_that_captured_nothing_says_why(home: Path) -> None:
     result = await run(None, home, "--", "true", ANTHROPIC_BASE_URL="https://gateway.example")
     assert result.returncode == 0
@@ -166,6 +168,7 @@ async def test_a_run_that_captured_nothing_says_why(home: Path) -> None:
     ]
 
 
+@pytest.mark.heavy
 async def test_a_settings_file_that_shadows_ours_is_said_before_and_after(home: Path) -> None:
     settings = Path.home() / ".claude" / "settings.json"
     settings.parent.mkdir()

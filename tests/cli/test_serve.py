@@ -96,6 +96,7 @@ def test_a_second_server_on_the_same_port_is_told_of_the_first(home: Path) -> No
         assert find_server(home / "serve.json") == server  # and the first is still found
 
 
+@pytest.mark.heavy
 def test_the_first_server_is_found_again_when_a_second_one_has_ended(home: Path) -> None:
     with serving(home) as (_, first):
         with serving(home) as (process, second):

@@ -88,6 +88,7 @@ def test_the_filters_hold_and_json_lines_are_those_of_query(home: Path) -> None:
         assert [tail.line() for _ in expected] == expected
 
 
+@pytest.mark.heavy
 def test_what_is_not_explained_is_printed_all_the_same_after_a_while(home: Path) -> None:
     fill(home, exchanges()[:1])
     with tailing(home, "-n", "1", "--json") as tail:
@@ -124,6 +125,7 @@ def test_it_waits_for_the_first_capture(home: Path) -> None:
         assert tail.line() == queried(home)[0]
 
 
+@pytest.mark.heavy
 def test_beside_a_server_it_prints_the_same_and_goes_on_when_the_server_goes(home: Path) -> None:
     recorded = exchanges()
     ids = fill(home, recorded[:2])

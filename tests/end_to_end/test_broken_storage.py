@@ -94,6 +94,7 @@ async def test_a_database_that_another_program_locks_delays_the_record_only(
     assert [pair.answer for pair in pairs] == answers
 
 
+@pytest.mark.heavy
 async def test_a_lock_that_outlives_the_service_costs_nothing_either(home: Path) -> None:
     """The journal waits for the next start."""
     async with mocking(_script()) as mock:

@@ -108,6 +108,7 @@ async def test_an_upstream_over_tls_is_verified_with_the_given_ca(home: Path, tm
     _one(home, "connect")
 
 
+@pytest.mark.heavy
 async def test_a_client_that_distrusts_us_is_one_log_line_with_the_remedy(home: Path, tmp_path: Path) -> None:
     """It comes again and again, as clients do, and is said once."""
     log = tmp_path / "serve.log"

@@ -89,6 +89,7 @@ async def test_a_recorder_that_is_killed_is_started_again_and_nothing_is_lost(ho
     assert [pair.body for pair in pairs] == [prompt(f"{n} {p}") for n in range(3) for p in range(5)]
 
 
+@pytest.mark.heavy
 async def test_a_recorder_that_is_killed_at_the_very_end_gets_another_life(home: Path) -> None:
     async with mocking(always(text("hi"))) as mock, serving(home, mock.url, recorder="process") as running:
         host = running.service._recorder if running.service else None

@@ -182,6 +182,7 @@ async def test_a_proxy_that_is_killed_is_followed_by_another_on_the_same_port(
     row("Supervision", "proxy killed (SIGKILL) under `run`", mode, client=client, record=record, proxy="same port")
 
 
+@pytest.mark.heavy
 async def test_a_proxy_that_cannot_be_started_again_is_said_and_refuses_at_once(
     api: MockUpstream, home: Path, row: SayRow
 ) -> None:
