@@ -18,7 +18,7 @@ from claudeproxy.errors import DatabaseVersionError, StorageError, UnstorableErr
 from claudeproxy.private import open_private
 from claudeproxy.store.functions import register_functions
 from claudeproxy.store.migrations import MIGRATIONS, apply_migrations
-from claudeproxy.store.schema.fresh import create
+from claudeproxy.store.schema.fresh import create, fresh
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -247,10 +247,11 @@ def _migrate(connection: sqlite3.Connection, path: Path, missing: Sequence[str])
     with transaction(connection):
         if not (missing := _missing(connection, path)):  # another process was first
             return
-        if connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]:
-            apply_migrations(connection)
+        empty = not connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]
+        if empty and missing == fresh()["migrations"]:
+            create(connection)
         else:
-            create(connection, missing)
+            apply_migrations(connection)
 
 
 def _back_up(connection: sqlite3.Connection, target: Path) -> None:

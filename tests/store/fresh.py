@@ -12,7 +12,7 @@ import sqlite3
 from pathlib import Path
 
 from claudeproxy.store import schema
-from claudeproxy.store.migrations import apply_migrations
+from claudeproxy.store.migrations import MIGRATIONS, apply_migrations
 from claudeproxy.store.schema.fresh import NAME, Fresh
 
 _WORDS = "search_words_"  # FTS5 makes its tables itself
@@ -41,7 +41,8 @@ def read(connection: sqlite3.Connection) -> Fresh:
                 rows[name] = [
                     [[value.hex()] if isinstance(value, bytes) else value for value in row] for row in content
                 ]
-    return Fresh(statements=[sql for _, _, sql in kept], rows=rows)
+    names = [migration.name for migration in MIGRATIONS]
+    return Fresh(migrations=names, statements=[sql for _, _, sql in kept], rows=rows)
 
 
 def main() -> None:

@@ -7,7 +7,6 @@ import sqlite3
 from contextlib import closing
 from importlib.resources import files
 
-from claudeproxy.store.migrations import MIGRATIONS
 from claudeproxy.store.schema.fresh import NAME, create
 from claudeproxy.store.storage import CaptureStorage
 from tests.store.fresh import migrated, read
@@ -28,7 +27,7 @@ def test_it_is_what_the_migrations_make() -> None:
     """Otherwise: ``uv run python -m tests.store.fresh``."""
     with closing(migrated()) as made, closing(sqlite3.connect(":memory:", isolation_level=None)) as connection:
         connection.execute("PRAGMA foreign_keys = ON")
-        create(connection, [migration.name for migration in MIGRATIONS])
+        create(connection)
         assert everything(connection) == everything(made)
         assert connection.execute("PRAGMA foreign_key_check").fetchall() == []
         assert json.loads(files("claudeproxy.store.schema").joinpath(NAME).read_text()) == read(made)

@@ -20,8 +20,12 @@ NAME = "fresh.json"
 
 
 class Fresh(TypedDict):
-    """The file: every statement in order; the rows that tables begin with (bytes as lists of one string, in hex)."""
+    """The file: every statement in order; the rows that tables begin with (bytes as lists of one string, in hex).
 
+    `migrations` are the names of those that made it.
+    """
+
+    migrations: Sequence[str]
     statements: Sequence[str]
     rows: dict[str, Sequence[Sequence[object]]]
 
@@ -33,11 +37,8 @@ def fresh() -> Fresh:
     return found
 
 
-def create(connection: sqlite3.Connection, migrations: Sequence[str]) -> None:
-    """Make the schema in a database without any table. The caller holds the transaction.
-
-    :param migrations: the names of all of them, which are then applied.
-    """
+def create(connection: sqlite3.Connection) -> None:
+    """Make the schema, all migrations applied, in a database without any table. The caller holds the transaction."""
     made = fresh()
     for statement in made["statements"]:
         connection.execute(statement)
@@ -50,5 +51,5 @@ def create(connection: sqlite3.Connection, migrations: Sequence[str]) -> None:
     now = str(datetime.now(UTC))
     connection.executemany(
         "INSERT INTO _sqlite_migrations (migration_set, name, applied_at) VALUES ('claudeproxy', ?, ?)",
-        [(name, now) for name in migrations],
+        [(name, now) for name in made["migrations"]],
     )
