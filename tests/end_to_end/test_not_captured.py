@@ -11,6 +11,7 @@ from claudeproxy.testing import always, text
 from claudeproxy.testing.conversations import demo_conversation
 from claudeproxy_cli.main import main
 from tests.support.service import (
+    PATIENCE,
     ask,
     captured,
     command_serving,
@@ -83,6 +84,9 @@ async def test_an_exchange_that_began_before_a_pause_is_captured_whole(home: Pat
 
         async def slowly():
             yield body[:10]
+            with trio.fail_after(PATIENCE):  # a pause may be quicker than a head on its way
+                while running.service.health()["proxy"]["exchanges"] != 1:  # noqa: ASYNC110
+                    await trio.sleep(0.01)
             await trio.to_thread.run_sync(command, "pause", "--home", home)
             yield body[10:]
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
+import trio
+
 from claudeproxy.testing import Reply, Text, always
-from tests.support.service import ask, captured, command_serving, mocking, prompt, raw, stop, wait_captured
+from tests.support.service import PATIENCE, ask, captured, command_serving, mocking, prompt, raw, stop, wait_captured
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -47,9 +49,10 @@ async def test_captures_are_listed_shown_and_given_out_byte_for_byte(home: Path)
                 assert response["body_json"]["content"][0]["text"] == "Grüße, 世界. " * 9
                 got = await rest.get(f"/api/claude/responses/{response['id']}/body")
                 assert got.content == raw(answer)
-            health = await _get(rest, "health")
+            with trio.fail_after(PATIENCE):  # the recorder tells of itself after it has stored and explained
+                while (health := await _get(rest, "health"))["recorder"]["stored"] != 2:  # noqa: ASYNC110
+                    await trio.sleep(0.02)
             assert health["status"] == "ok"
-            assert health["recorder"]["stored"] == 2
             assert health["proxy"]["exchanges_total"] == 2
             description = (await rest.get("/openapi.json")).json()
             assert description["openapi"].startswith("3.1")
