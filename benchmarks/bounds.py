@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING
 import trio
 from bounds_upstream import CHUNK, Upstream
 from load import HOST, Route
+from processes import serving
 from sampling import children, forget_peak, usage
 
 if TYPE_CHECKING:
@@ -213,11 +214,7 @@ async def running(scratch: Path) -> AsyncIterator[Bench]:
     try:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(trio.serve_listeners, Upstream().serve, listeners)
-            with trio.move_on_after(60):
-                while not (home / "serve.json").exists() and process.returncode is None:  # noqa: ASYNC110
-                    await trio.sleep(0.1)
-            if not (home / "serve.json").exists():
-                raise RuntimeError(f"claudeproxy serve did not come up:\n{(scratch / 'log').read_text()[-3000:]}")
+            await serving(home, process, scratch / "log")
             state = json.loads((home / "serve.json").read_text())
             trust = ssl.create_default_context(cafile=str(home / "ca.crt"))
             bench = Bench(port=state["proxy"][1], api=state["api"][1], pid=process.pid, trust=trust)

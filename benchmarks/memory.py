@@ -23,7 +23,7 @@ import httpx
 import trio
 from memory_traffic import Words, conversation, read, request, upstream
 from plot import Line, Panel, figure
-from processes import cpu_seconds, machine
+from processes import cpu_seconds, machine, serving
 from sampling import children, slope, usage
 
 if TYPE_CHECKING:
@@ -138,11 +138,7 @@ async def main(exchanges: int, seconds: float, scratch: Path) -> dict[str, objec
         with (scratch / "log").open("wb") as log:
             process = await trio.lowlevel.open_process(command, stdout=log, stderr=log)
         try:
-            with trio.move_on_after(60):
-                while not (home / "serve.json").exists() and process.returncode is None:  # noqa: ASYNC110
-                    await trio.sleep(0.1)
-            if not (home / "serve.json").exists():
-                raise RuntimeError(f"claudeproxy serve did not come up:\n{(scratch / 'log').read_text()[-3000:]}")
+            await serving(home, process, scratch / "log")
             run = Run(home, process, exchanges=exchanges, seconds=seconds)
             began = trio.current_time()
             await run.run()

@@ -28,6 +28,15 @@ class Contender:
     api: int | None = None  # claudeproxy's API port: what it says it recorded
 
 
+async def serving(home: Path, process: trio.Process, log: Path) -> None:
+    """Wait until a ``claudeproxy serve`` over this home has published where it listens. Raises RuntimeError."""
+    with trio.move_on_after(60):
+        while not (home / "serve.json").exists() and process.returncode is None:  # noqa: ASYNC110 - another process
+            await trio.sleep(0.1)
+    if not (home / "serve.json").exists():
+        raise RuntimeError(f"claudeproxy serve did not come up:\n{log.read_text()[-3000:]}")  # noqa: ASYNC240
+
+
 def machine() -> dict[str, object]:
     """What the figures were taken on."""
     return {"python": platform.python_version(), "cpus": os.cpu_count(), "system": platform.system()}

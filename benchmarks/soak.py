@@ -29,6 +29,7 @@ import httpx
 import trio
 import trustme
 from load import HOST, Route
+from processes import serving
 from sampling import children, usage
 from soak_check import Checker
 from soak_peers import Client, Sightings
@@ -208,11 +209,7 @@ async def main(seconds: float, rate: float, scratch: Path) -> tuple[dict[str, ob
     with (scratch / "log").open("wb") as log:
         process = await trio.lowlevel.open_process(command, stdout=log, stderr=log)
     try:
-        with trio.move_on_after(30):
-            while not (home / "serve.json").exists() and process.returncode is None:  # noqa: ASYNC110
-                await trio.sleep(0.1)
-        if not (home / "serve.json").exists():
-            raise RuntimeError(f"claudeproxy serve did not come up:\n{(scratch / 'log').read_text()[-3000:]}")
+        await serving(home, process, scratch / "log")
         soak = Soak(home, process, seconds=seconds, rate=rate)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(trio.serve_listeners, Upstream(soak.sightings, tls).serve, listeners)
