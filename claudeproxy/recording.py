@@ -58,6 +58,10 @@ log = get_logger("claudeproxy.recording")
 # Requests explained between two looks at the journal when there is a backlog (a new rule version, a crash in between).
 BACKLOG_BATCH = 8
 
+# nice: what somebody waits for goes first where both want one processor. An event beside 100 streams took 0.67
+# instead of 0.99 ms so, 2.9 instead of 3.4 with TLS; 10, with SCHED_BATCH, gave nothing more.
+_AFTER_THE_RELAY = 5
+
 IDLE_SECONDS = 0.25  # of explaining between two looks at a journal in which there was nothing
 REST_SECONDS = 5.0  # without an exchange, until free pages are given back to the disk
 RETRY_SECONDS = 60.0  # until a database is tried again that could not be written
@@ -263,6 +267,8 @@ def main(argument: str) -> int:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     os.umask(0o077)
+    if hasattr(os, "nice"):
+        os.nice(_AFTER_THE_RELAY)
     return_large_blocks()
     forget_loaded()
     ended = input_ended() if sys.platform == "win32" else lambda: False

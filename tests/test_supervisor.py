@@ -126,6 +126,17 @@ async def test_a_process_that_is_killed_is_followed_by_another(settings: Recordi
     assert stored(settings) == 2
 
 
+@pytest.mark.skipif(not hasattr(os, "getpriority"), reason="no niceness here")
+async def test_the_process_yields_to_the_relay(settings: RecordingSettings) -> None:
+    host = RecorderProcess(settings)
+
+    def niceness(pid: int) -> int:
+        return os.getpriority(os.PRIO_PROCESS, pid)
+
+    async with hosted(host):
+        await until(lambda: host.pid is not None and niceness(host.pid) > niceness(os.getpid()))
+
+
 async def test_a_process_that_does_not_end_in_time_is_killed_once(
     settings: RecordingSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
