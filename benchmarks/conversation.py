@@ -36,7 +36,7 @@ from sampling import slope
 from weighing import weigh
 
 from claudeproxy.logs import configure_logging
-from claudeproxy.recording import Recording
+from claudeproxy.recording import REST_SECONDS, Recording
 from claudeproxy.recordingsettings import RecordingSettings
 from claudeproxy.testing import long_conversation, prompt_fingerprints
 
@@ -102,6 +102,8 @@ def record(turns: int, home: Path, *, answering: float = 0.0) -> list[Cost]:
                 )
             )  # fmt: skip
         client.tap.writer.close()
+        time.sleep(REST_SECONDS)  # until it gives free pages back
+        _finish(recording)
         status = recording.status()
         assert (status["stored"], status["attribution_errors"], status["failures"]) == (len(costs), 0, 0), status
     return costs

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from claudeproxy.store.codec import Codec
 
-FULL = 24 * 1024  # bytes from which a lot takes no more blocks: who reads or adds one works through as much
+FULL = 48 * 1024  # bytes from which a lot takes no more blocks: who reads or adds one works through as much
 _MAX_UNPACKED = 2 << 20  # bytes of lots that are remembered for the next blocks
 
 
