@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 
 import trio
 import trustme
-from load import AUTHORITY, HOST, Route
-from processes import Contender, Upstreams, free_port, start, wait_for
+from load import AUTHORITY, HOST, Requests, Route, Scenario, measure
+from processes import Contender, Upstreams, free_port, settle, start, wait_for
 from rivals import start_rival
 
 if TYPE_CHECKING:
@@ -82,6 +82,9 @@ async def running(
             contenders.append(await _claudeproxy(nursery, scratch, "connect", connect, ca, environment))
         for name in rivals:
             contenders += await start_rival(nursery, scratch, Upstreams(plain=plain, tls=tls, ca=ca), name)
+        for contender in contenders:  # what each does once a process or a day (a tokenizer, a price list) is behind it
+            await measure(contender.route, Scenario(name="json-1", concurrency=1, requests=1), Requests(10_000))
+            await settle(contender)
         yield contenders
         nursery.cancel_scope.cancel()
 

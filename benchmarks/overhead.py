@@ -142,7 +142,6 @@ async def run(
     rows: list[Row] = []
     with tempfile.TemporaryDirectory() as scratch:
         async with running(Path(scratch), events=events, claudeproxy=claudeproxy, rivals=rivals) as contenders:
-            await _wake(contenders, requests)
             for scenario in scenarios:
                 for mode in MODES:
                     field = [c for c in contenders if c.mode == mode]
@@ -159,13 +158,6 @@ async def run(
         "rows": rows,
         "recorded": kept,
     }
-
-
-async def _wake(contenders: Sequence[Contender], requests: Requests) -> None:
-    """Have each do once what it does once a day or a process: load a tokenizer, look a model's prices up."""
-    for contender in contenders:
-        await measure(contender.route, Scenario(name="json-1", concurrency=1, requests=1), requests)
-        await settle(contender)
 
 
 async def _interleaved(field: Sequence[Contender], scenario: Scenario, requests: Requests, rounds: int) -> list[Row]:
