@@ -1,9 +1,10 @@
 """The command ``claudeproxy``: one skin over the library's verbs, one module a command.
 
-``main``
-    the application, and what becomes of errors
-``options``, ``times``, ``ids``, ``render``, ``listing``
-    what commands share: options, times as people write them, ids as prefixes, output as table, lines, JSON, CSV
+``__main__``, ``main``
+    the process, and in it the application, and what becomes of errors
+``parameters``, ``options``, ``times``, ``ids``, ``render``, ``listing``
+    what commands share: how parameters are read, options, times as people write them, ids as prefixes, output as
+    table, lines, JSON, CSV
 ``serve``, ``run``, ``demo``, ``query``, ``show``, ``ca``, ``doctor``, ``configcmd``
     the commands; each imports what it needs when it runs, so that reading captures starts no server library
 ``running``, ``environment``, ``bundle``, ``client_settings``, ``child``, ``attached``, ``kept``, ``receipt``,

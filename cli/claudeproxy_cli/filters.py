@@ -65,6 +65,8 @@ def request_filters(
 
 def of_session(storage: CaptureStorage, session: str | None) -> str | None:
     """The whole id of a session. Raises NotFoundError with near ones."""
+    if session is None:
+        return None
     from claudeproxy.insight.sessions import Sessions
 
-    return None if session is None else Sessions(storage).find(session)
+    return Sessions(storage).find(session)

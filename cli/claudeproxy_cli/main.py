@@ -8,6 +8,7 @@ and ends with 125 when --strict keeps it from running it.
 from __future__ import annotations
 
 import difflib
+import gc
 import importlib
 import os
 import sys
@@ -17,6 +18,7 @@ import typer
 from typer.core import TyperGroup
 
 from claudeproxy.errors import ClaudeProxyError, ConfigError, NotFoundError
+from claudeproxy_cli.parameters import read_plainly
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -66,6 +68,9 @@ class LazyGroup(TyperGroup):
             meant = f" Did you mean {near[0]!r}?" if near else ""
             ctx.fail(f"No such command {cmd_name!r}.{meant}")
         module = importlib.import_module(COMMANDS[cmd_name][0])
+        if not gc.isenabled():  # off since `start`: what is loaded need not be looked at ever again
+            gc.freeze()
+            gc.enable()
         command: Command = typer.main.get_command(module.app)
         command.name = cmd_name
         return command
@@ -108,6 +113,7 @@ def _root(
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command line (``sys.argv`` when None) and return the exit code."""
+    read_plainly()
     try:
         app(args=arguments, prog_name="claudeproxy")
         code: object = 0

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from claudeproxy_cli.arguments import amount, period, source_type, state
+from claudeproxy_cli.filters import of_session
 from claudeproxy_cli.listing import local_now, nothing_yet, open_captures, request_columns, request_row, shown
 from claudeproxy_cli.money import subscription_note
 from claudeproxy_cli.options import (
@@ -72,7 +73,6 @@ def command(
     """
     from dataclasses import replace
 
-    from claudeproxy.insight.sessions import Sessions
     from claudeproxy.store.values import RequestFilters
 
     if everywhere and grep is None:
@@ -106,8 +106,7 @@ def command(
         return
     storage = open_captures(place)
     try:
-        if session is not None:
-            filters = replace(filters, session_id=Sessions(storage).find(session))
+        filters = replace(filters, session_id=of_session(storage, session))
         requests, total = read(storage, filters, limit)
         rows = [request_row(request, storage.sources(request.id)) for request in requests]
         if rows or output is not Format.TABLE:

@@ -37,6 +37,7 @@ from claudeproxy_cli.listing import (
 )
 from claudeproxy_cli.options import ConfigOption, Format, HomeOption, load_config, output_format, reader_home
 from claudeproxy_cli.render import emit, is_terminal, note, streaming, table_lines
+from claudeproxy_cli.running import find_server
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -150,8 +151,6 @@ def _follow(
     place: Home, config: Path | None, storage: CaptureStorage, filters: RequestFilters, after: int, printer: _Printer
 ) -> None:
     """Print what comes, for ever: told by the server as long as there is one, then by the database."""
-    from claudeproxy_cli.running import find_server
-
     server = find_server(place.state_file)
     if server is not None and server.api_url is not None:
         token = load_config(place.path, config).api_token

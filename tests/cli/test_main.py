@@ -118,7 +118,8 @@ def test_ctrl_c_ends_a_command_without_a_traceback(home: Path) -> None:
 
 
 def test_reading_commands_import_no_server_no_tls_and_no_tokenizer(captured: Path) -> None:
-    heavy = "trio cryptography OpenSSL quart hypercorn h11 tiktoken pydantic_settings structlog rich yaml sqlite_utils"
+    heavy = "trio cryptography OpenSSL quart hypercorn h11 tiktoken pydantic structlog rich yaml sqlite_utils"
+    heavy += " importlib.metadata importlib.resources asyncio email http secrets socket"
     code = (
         "import sys; from claudeproxy_cli.main import main; home, *heavy = sys.argv[1:];"
         "lines = ['query', 'show 0000000', 'sources', 'sessions', 'feedback list', 'feedback show 0'];"
@@ -131,11 +132,23 @@ def test_reading_commands_import_no_server_no_tls_and_no_tokenizer(captured: Pat
     assert result.stderr.splitlines()[-1] == "[]"
 
 
+def test_the_list_is_read_without_what_sessions_and_sums_are_made_of(captured: Path) -> None:
+    unused = "claudeproxy.insight claudeproxy.export claudeproxy.accounting claudeproxy.attribution claudeproxy.logs"
+    unused += " claudeproxy.store.retention claudeproxy.sansio.answer claudeproxy.sansio.encoding"
+    code = "import sys; from claudeproxy_cli.main import main; home, *unused = sys.argv[1:];"
+    code += "main(['query', '--home', home]); sys.exit(repr([name for name in unused if name in sys.modules]))"
+    result = subprocess.run(
+        [sys.executable, "-c", code, str(captured), *unused.split()], capture_output=True, text=True, check=False
+    )
+    assert result.stderr.splitlines()[-1] == "[]"
+
+
 def test_a_proxy_serves_before_it_loads_api_tokenizer_and_what_explains() -> None:
     """Up to the moment at which its port accepts it has loaded these modules of ours and nothing that they did not."""
     early = "claudeproxy_cli.serve claudeproxy.service claudeproxy.config.effective claudeproxy.api.entry"
     late = "quart hypercorn werkzeug structlog rich tiktoken genai_prices sqlite_utils yaml claudeproxy.attribution"
-    late += " claudeproxy.accounting claudeproxy.insight claudeproxy.store.retention claudeproxy.recording"
+    late += " claudeproxy.accounting claudeproxy.insight claudeproxy.store.storage claudeproxy.store.retention"
+    late += " claudeproxy.recording"
     code = "import sys, claudeproxy_cli.main; early, late = sys.argv[1:]; [__import__(name) for name in early.split()];"
     code += "sys.exit(repr([name for name in late.split() if name in sys.modules]))"
     result = subprocess.run([sys.executable, "-c", code, early, late], capture_output=True, text=True, check=False)
