@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import msgspec
 
-from claudeproxy.capture.redact import redact_headers, redact_text, redact_url
+from claudeproxy.capture.redact import redact_headers, redact_text, redact_url, redacted_text
 from claudeproxy.capture.upgraded import UpgradeEnd  # noqa: TC001 (msgspec reads the annotations at run time)
 from claudeproxy.model import BodyKept, Direction, EntryMode, State  # noqa: TC001 (msgspec reads the annotations at run time)
 
@@ -194,7 +194,6 @@ def _url(text: str, finder: SecretFinder | None) -> str:
 
 
 def _pairs(headers: RawHeaders, finder: SecretFinder | None) -> Pairs:
-    redacted = redact_headers(headers)
-    if finder is not None:
-        redacted = tuple((name, finder.masked(value)) for name, value in redacted)
-    return [(name.decode("latin-1"), value.decode("latin-1")) for name, value in redacted]
+    if finder is None:
+        return redacted_text(headers)
+    return [(name.decode("latin-1"), finder.masked(value).decode("latin-1")) for name, value in redact_headers(headers)]

@@ -62,8 +62,8 @@ def is_secret_header(name: bytes) -> bool:
     return _SECRET_NAME.search(name.decode("latin-1")) is not None
 
 
-# Fields that passed unchanged and so went to the journal; most of them come again with every request.
-_harmless: set[tuple[bytes, bytes]] = set()
+# Fields that passed unchanged and so went to the journal, and their text; most of them come again with every request.
+_harmless: dict[tuple[bytes, bytes], tuple[str, str]] = {}
 _MAX_HARMLESS = 1024
 _LONGEST_HARMLESS = 128  # bytes of a field
 
@@ -73,13 +73,22 @@ def redact_headers(headers: RawHeaders) -> RawHeaders:
     return tuple(field if field in _harmless else _redacted(field) for field in headers)
 
 
+def redacted_text(headers: RawHeaders) -> list[tuple[str, str]]:
+    """What `redact_headers` gives, as Latin-1 text."""
+    return [_harmless.get(field) or _text(_redacted(field)) for field in headers]
+
+
+def _text(field: tuple[bytes, bytes]) -> tuple[str, str]:
+    return field[0].decode("latin-1"), field[1].decode("latin-1")
+
+
 def _redacted(field: tuple[bytes, bytes]) -> tuple[bytes, bytes]:
     name, value = field
     redacted = (_name(name), _value(name, value))
     if redacted == field and len(name) + len(value) <= _LONGEST_HARMLESS:
         if len(_harmless) >= _MAX_HARMLESS:
             _harmless.clear()
-        _harmless.add(field)
+        _harmless[field] = _text(field)
     return redacted
 
 
@@ -115,10 +124,13 @@ def redact_url(url: str) -> str:
 
 
 def _parameter(match: re.Match[str]) -> str:
-    name = unquote(unquote(match["name"]))  # twice, for servers that do it twice
-    if _SECRET_NAME.search(name) or _SECRET_PARAMETER.search(name):
-        return f"{match['lead']}{match['name']}={REDACTED}"
-    return match[0]
+    return f"{match['lead']}{match['name']}={REDACTED}" if _is_secret_parameter(match["name"]) else match[0]
+
+
+@lru_cache(maxsize=64)  # a name may be as long as a head
+def _is_secret_parameter(name: str) -> bool:
+    name = unquote(unquote(name))  # twice, for servers that do it twice
+    return bool(_SECRET_NAME.search(name) or _SECRET_PARAMETER.search(name))
 
 
 def redact_text(text: str) -> str:

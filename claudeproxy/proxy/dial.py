@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 import trio
 
 from claudeproxy.errors import ProtocolError, UpstreamError, UpstreamLoopError
-from claudeproxy.proxy.sockets import DirectStream, direct
-from claudeproxy.proxy.streams import CHUNK, PrefixedStream
+from claudeproxy.proxy.sockets import CHUNK, DirectStream, direct
+from claudeproxy.proxy.streams import PrefixedStream
 from claudeproxy.sansio.headers import HeadParser
 from claudeproxy.sansio.target import is_loopback
 from claudeproxy.tls.upstream import UpstreamTLSStream

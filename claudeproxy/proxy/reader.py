@@ -17,7 +17,7 @@ from claudeproxy.proxy.answers import OwnAnswer, bad_request, head_timed_out
 from claudeproxy.proxy.entry import ConnectRequest, Endpoints, Layer, Route, route_request
 from claudeproxy.proxy.exchange import Exchange
 from claudeproxy.proxy.hangup import HangupWatch
-from claudeproxy.proxy.streams import CHUNK
+from claudeproxy.proxy.sockets import CHUNK
 from claudeproxy.sansio.headers import HeadParser, RequestHead
 
 if TYPE_CHECKING:
@@ -171,20 +171,20 @@ class RequestReader:
         """Look for a head in what is pending; hand its request over once it is whole."""
         if self._handed_over.is_set():
             return  # this stream takes no more requests
-        if self._begun is None:
-            self._begun = now
-            self._limit.deadline = trio.current_time() + self._settings.head_timeout
         self._parser.feed(self.pending)
         self.pending = b""
         head: RequestHead | None = None
         try:
             head = self._parser.request()
             if head is None:
+                if self._begun is None:
+                    self._begun = now
+                    self._limit.deadline = trio.current_time() + self._settings.head_timeout
                 return
             decision = route_request(self._settings, self._layer, self._endpoints, head)
         except ProtocolError as exc:
             decision = bad_request(exc)
-        begun, self._begun = self._begun, None
+        begun, self._begun = now if self._begun is None else self._begun, None
         self._limit.deadline = float("inf")
         self.pending = self._parser.leftover
         if isinstance(decision, Route):

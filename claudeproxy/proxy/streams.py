@@ -14,15 +14,13 @@ from typing import TYPE_CHECKING
 
 import trio
 
+from claudeproxy.proxy.sockets import CHUNK
 from claudeproxy.tls.upstream import UpstreamTLSStream
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from claudeproxy.model import Buffer
-
-CHUNK = 65536
-"""Bytes asked of a stream at once: what trio itself asks for; a TLS record has at most 16 KiB of them."""
 
 _RESET_ON_CLOSE = struct.pack("hh" if os.name == "nt" else "ii", 1, 0)  # struct linger: on, for zero seconds
 

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 import trio
 
 from claudeproxy.errors import UpstreamError
-from claudeproxy.proxy.streams import CHUNK, has_unread
+from claudeproxy.proxy.sockets import CHUNK
+from claudeproxy.proxy.streams import has_unread
 
 if TYPE_CHECKING:
     from claudeproxy.model import Buffer, Origin

@@ -123,7 +123,7 @@ class ChunkedScanner:
         while (match := _CHUNK_LINE.match(data, pos)) is not None:
             start = match.end()
             stop = start + int(match[1], 16)
-            if stop == start or bytes(view[stop : stop + 2]) != b"\r\n" or start - pos > self._max_line:
+            if stop == start or data[stop : stop + 2] != b"\r\n" or start - pos > self._max_line:
                 break
             payload.append(view[start:stop])
             pos = stop + 2

@@ -10,13 +10,15 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from enum import Enum, auto
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import h11
 
 from claudeproxy.errors import ProtocolError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from claudeproxy.model import Buffer, RawHeaders
 
 _MAX_EMPTY_LINES = 4  # before a request line; RFC 9112, 2.2 asks for one at least
@@ -26,6 +28,14 @@ _WITHOUT_CONTROLS = bytes(set(range(256)) - set(_CONTROLS))
 _LENGTH = re.compile(rb"0|[1-9][0-9]{0,17}")
 # RFC 3875, 4.1.18: behind CGI and its kin these are the same names as those with a hyphen.
 _DISGUISED = re.compile(rb"\r\n(?:content_length|transfer_encoding):")
+# Lines that h11 has taken, and what it made of them: most come again with every message, and it judges each by itself.
+# Not those that it compares with others, and none whose name is that of a credential.
+_taken: dict[bytes, tuple[bytes, bytes]] = {}
+_MAX_TAKEN = 1024
+_LONGEST_TAKEN = 128  # bytes of a line
+_NOT_KEPT = re.compile(
+    rb"(?:host|content-length|transfer-encoding)\b|[^:]*(?:auth|cookie|key|secret|token)", re.IGNORECASE
+)
 _PROBE = h11.Request(method="GET", target="/", headers=[("Host", "a"), ("Connection", "upgrade"), ("Upgrade", "a")])
 
 
@@ -62,7 +72,7 @@ class HeadParser:
     def __init__(self, *, max_bytes: int = 65536, max_fields: int = 200) -> None:
         self._max_bytes = max_bytes
         self._max_fields = max_fields
-        self._buffer = bytearray()
+        self._buffer = b""
         self._searched = 0  # no empty line ends before this offset
         self._checked = 0  # complete lines up to here are known to end in CRLF
         self._empty_lines = 0
@@ -72,13 +82,13 @@ class HeadParser:
 
     def feed(self, data: Buffer) -> None:
         """Add bytes of the peer; nothing is judged before `request` or `response` is called."""
-        self._buffer += data
+        # A head comes in one piece as a rule, with as much of a body as was read: that is not to be copied twice.
+        self._buffer = self._buffer + data if self._buffer else bytes(data)
 
     @property
     def leftover(self) -> bytes:
         """The bytes after the last parsed head, given out once."""
-        rest = bytes(self._buffer)
-        self._buffer.clear()
+        rest, self._buffer = self._buffer, b""
         self._searched = self._checked = self._empty_lines = 0
         return rest
 
@@ -88,14 +98,13 @@ class HeadParser:
             self._empty_lines += 1
             if self._empty_lines > _MAX_EMPTY_LINES:
                 raise ProtocolError("empty lines where a request line was due")
-            del self._buffer[:2]
+            self._buffer = self._buffer[2:]
             self._searched = self._checked = 0
         raw = self._take_head()
         if raw is None:
             return None
-        event = _parse(h11.Connection(h11.SERVER), raw)
+        event, headers = _parse(h11.Connection(h11.SERVER), raw)
         assert isinstance(event, h11.Request)
-        headers = tuple(event.headers.raw_items())
         version = _check(raw, event.http_version, headers)
         return RequestHead(
             method=event.method.decode("ascii"),
@@ -115,9 +124,8 @@ class HeadParser:
         connection = h11.Connection(h11.CLIENT)
         if raw[9:10] == b"1":  # h11 takes an informational answer only after a request
             connection.send(_PROBE)
-        event = _parse(connection, raw)
-        assert isinstance(event, h11.InformationalResponse | h11.Response)
-        headers = tuple(event.headers.raw_items())
+        event, headers = _parse(connection, raw)
+        assert not isinstance(event, h11.Request)
         version = _check(raw, event.http_version, headers)
         return ResponseHead(
             status_code=event.status_code,
@@ -132,11 +140,10 @@ class HeadParser:
         found = buffer.find(b"\r\n\r\n", self._searched, limit)
         end = found + 4 if found >= 0 else buffer.rfind(b"\n", self._checked, limit) + 1
         if end > self._checked:
-            _check_lines(bytes(buffer[self._checked : end]))
+            _check_lines(buffer[self._checked : end])
             self._checked = end
         if found >= 0:
-            head = bytes(buffer[:end])
-            del buffer[:end]
+            head, self._buffer = buffer[:end], buffer[end:]
             self._searched = self._checked = self._empty_lines = 0
             if head.count(b"\n") - 2 > self._max_fields:
                 raise ProtocolError(f"the head has more than {self._max_fields} fields", status_hint=431)
@@ -158,12 +165,34 @@ def _check_lines(lines: bytes) -> None:
         raise ProtocolError("folded header lines are not allowed")
 
 
-def _parse(connection: h11.Connection, raw: bytes) -> object:
+_Event: TypeAlias = h11.Request | h11.InformationalResponse | h11.Response
+
+
+def _parse(connection: h11.Connection, raw: bytes) -> tuple[_Event, RawHeaders]:
+    """Have h11 read a head, all of it but the lines that it has taken before."""
+    start, *lines = raw[:-4].split(b"\r\n")
+    taken = [_taken.get(line) for line in lines]
+    new = [line for line, field in zip(lines, taken, strict=True) if field is None]
     try:
-        connection.receive_data(raw)
-        return connection.next_event()
+        connection.receive_data(b"\r\n".join((start, *new, b"", b"")))
+        event = connection.next_event()
     except h11.RemoteProtocolError as exc:  # it may quote the line that it refuses, and a key may stand there
         raise ProtocolError(str(exc).partition(": bytearray(")[0], status_hint=exc.error_status_hint) from None
+    assert isinstance(event, _Event)
+    fields = event.headers.raw_items()
+    if len(fields) < len(new):  # it makes one of lengths that are equal; `_check` says so, from the bytes
+        return event, tuple(fields)
+    given = iter(fields)
+    _remember(zip(new, fields, strict=True))
+    return event, tuple(field or next(given) for field in taken)
+
+
+def _remember(fields: Iterable[tuple[bytes, tuple[bytes, bytes]]]) -> None:
+    for line, field in fields:
+        if len(line) <= _LONGEST_TAKEN and not _NOT_KEPT.match(line):
+            if len(_taken) >= _MAX_TAKEN:
+                _taken.clear()
+            _taken[line] = field
 
 
 def _check(raw: bytes, version: bytes, headers: RawHeaders) -> str:

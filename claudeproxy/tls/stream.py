@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 Arguments = TypeVarTuple("Arguments")
 
 _RECORD: Final = 16384  # plaintext bytes in a TLS record at most: what one `recv` gives
-_PIECE: Final = 65536  # encrypted and sent at a time; bounds what a large `send_all` keeps in memory twice
-_OUTPUT: Final = _PIECE + 4096  # a piece with its record headers and tags
+_PIECE: Final = 131072  # received and given, or encrypted and sent, at a time: bounds what is in memory twice
+_FRAMES: Final = 4096  # more than the record headers and tags of a piece, and than what TLS has to say itself
 _CLOSE_NOTIFY_SECONDS: Final = 1.0  # a peer that does not read must not keep us from closing
 
 
@@ -104,12 +104,9 @@ class TLSStream(trio.abc.HalfCloseableStream):
                 return
             try:
                 await self._handshake()
-            except HandshakeError as exc:
+            except BaseException as exc:
                 self._broken = True
-                self._failure = exc
-                raise
-            except BaseException:
-                self._broken = True
+                self._failure = exc if isinstance(exc, HandshakeError) else None
                 raise
             self._shaken = True
 
@@ -123,7 +120,7 @@ class TLSStream(trio.abc.HalfCloseableStream):
                     certificate_sent |= await self._flush()
                 else:
                     return await self._finish()
-                data = await self.transport.receive_some(_OUTPUT)
+                data = await self.transport.receive_some(_PIECE)
                 if not data:
                     raise HandshakeError("the client closed during the TLS handshake", distrusted=certificate_sent)
                 self._connection.bio_write(data)
@@ -147,7 +144,7 @@ class TLSStream(trio.abc.HalfCloseableStream):
             await self._flush()
         else:
             with suppress(SSL.WantReadError):
-                self._tickets = self._connection.bio_read(_OUTPUT)
+                self._tickets = self._connection.bio_read(_FRAMES)
 
     async def _send_alert(self) -> None:
         with suppress(trio.BrokenResourceError):  # the client is gone; why the handshake failed is the better news
@@ -178,7 +175,7 @@ class TLSStream(trio.abc.HalfCloseableStream):
                 self._more_output = True
                 if not (self._sending.held or self._moving or self._broken):
                     await self._flush()
-                received = await self.transport.receive_some(_OUTPUT)
+                received = await self.transport.receive_some(_PIECE + _FRAMES)
                 waited = True
                 if not received:
                     return b""
@@ -213,17 +210,18 @@ class TLSStream(trio.abc.HalfCloseableStream):
             if not data:
                 await trio.lowlevel.checkpoint()
             for start in range(0, len(data), _PIECE):
-                await self._deliver(self._encrypt, memoryview(data)[start : start + _PIECE])
+                piece = memoryview(data)[start : start + _PIECE]
+                await self._deliver(len(piece), self._encrypt, piece)
 
     def _encrypt(self, piece: memoryview) -> None:
         while piece:  # pyOpenSSL's contexts allow partial writes: one record a call
             piece = piece[self._connection.send(piece) :]
 
-    async def _deliver(self, produce: Callable[[Unpack[Arguments]], object], *args: *Arguments) -> None:
+    async def _deliver(self, size: int, produce: Callable[[Unpack[Arguments]], object], *args: *Arguments) -> None:
         """Have OpenSSL produce records and send them. If anything goes wrong, sending is over: some may be out."""
         try:
             produce(*args)
-            await self._flush()
+            await self._flush(size)
         except SSL.Error as exc:
             self._broken = True
             raise trio.BrokenResourceError(f"TLS failed: {reason(exc)}") from exc
@@ -246,7 +244,7 @@ class TLSStream(trio.abc.HalfCloseableStream):
             else:
                 self._check_unbroken()
                 self._sent_eof = True
-                await self._deliver(self._connection.shutdown)
+                await self._deliver(0, self._connection.shutdown)
 
     async def aclose(self) -> None:
         """Close; with a close_notify, if the stream can still send one and the client takes it within a second."""
@@ -259,7 +257,7 @@ class TLSStream(trio.abc.HalfCloseableStream):
                 # Closed or broken: the client is gone already.
                 with suppress(trio.ClosedResourceError, trio.BrokenResourceError):
                     with trio.move_on_after(_CLOSE_NOTIFY_SECONDS):
-                        await self._deliver(self._connection.shutdown)
+                        await self._deliver(0, self._connection.shutdown)
         finally:
             await self.transport.aclose()
 
@@ -273,8 +271,9 @@ class TLSStream(trio.abc.HalfCloseableStream):
         if self._broken:
             raise trio.BrokenResourceError("an earlier send on this TLS stream did not finish")
 
-    async def _flush(self) -> bool:
-        """Move what OpenSSL wants to send to the transport; whether there was anything."""
+    async def _flush(self, size: int = 0) -> bool:
+        """Move what OpenSSL wants to send (`size` plaintext bytes) to the transport; whether there was anything."""
+        size += _FRAMES  # pyOpenSSL takes memory for as much as it is asked for, each time
         while self._moving:
             await self._movers.park()
         self._moving = True
@@ -283,14 +282,14 @@ class TLSStream(trio.abc.HalfCloseableStream):
             while True:
                 self._more_output = False
                 try:
-                    data = self._connection.bio_read(_OUTPUT)
+                    data = self._connection.bio_read(size)
                 except SSL.WantReadError:
                     return sent
                 self._check_unbroken()
                 data, self._tickets = self._tickets + data, b""
                 sent = True
                 await self.transport.send_all(data)
-                if len(data) < _OUTPUT and not self._more_output:
+                if len(data) < size and not self._more_output:
                     return sent
         except BaseException:
             self._broken = True  # some of it may be out: the next byte would land in the middle of a record

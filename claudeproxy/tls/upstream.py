@@ -16,7 +16,9 @@ import trio
 
 Buffer: TypeAlias = bytes | bytearray | memoryview
 
-_CHUNK: Final = 65536
+_CHUNK: Final = 131072  # received at a time
+_PIECE: Final = _CHUNK + 16384  # sent at a time: so much of a body, and the head that goes before it
+_STEP: Final = 65536  # encrypted at a time: OpenSSL keeps the memory that it took for the most
 
 
 class UpstreamTLSStream(trio.abc.Stream):
@@ -48,13 +50,13 @@ class UpstreamTLSStream(trio.abc.Stream):
             try:
                 self._tls.do_handshake()
             except ssl.SSLWantReadError:
-                await self._flush()
+                await self._send(b"")
                 await self._receive()
             except ssl.SSLError as exc:
                 self._broken = True
                 raise trio.BrokenResourceError(f"TLS failed: {exc.reason}") from exc
             else:
-                await self._flush()
+                await self._send(b"")
                 return
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes:
@@ -115,31 +117,33 @@ class UpstreamTLSStream(trio.abc.Stream):
             raise trio.BusyResourceError("another task is sending on this TLS stream")
         if self._broken:
             raise trio.BrokenResourceError("an earlier send on this TLS stream did not finish")
-        if len(data) <= _CHUNK:
+        if len(data) <= _PIECE:
             await self._send(data)
             return
         with memoryview(data) as view:
-            for start in range(0, len(view), _CHUNK):
-                await self._send(view[start : start + _CHUNK])
+            for start in range(0, len(view), _PIECE):
+                await self._send(view[start : start + _PIECE])
 
     async def _send(self, piece: Buffer) -> None:
         self._sending = True
         try:
-            if len(piece):
-                self._tls.write(piece)
-            await self._flush()
-        except ssl.SSLError as exc:
+            await self.transport.send_all(self._encrypt(piece))
+        except BaseException as exc:
             self._broken = True
-            raise trio.BrokenResourceError(f"TLS failed: {exc.reason}") from exc
+            if isinstance(exc, ssl.SSLError):
+                raise trio.BrokenResourceError(f"TLS failed: {exc.reason}") from exc
+            raise
         finally:
             self._sending = False
 
-    async def _flush(self) -> None:
-        try:
-            await self.transport.send_all(self._outgoing.read())
-        except BaseException:
-            self._broken = True
-            raise
+    def _encrypt(self, piece: Buffer) -> bytes:
+        """Its records, after what OpenSSL itself had to say."""
+        if len(piece) > _STEP:
+            with memoryview(piece) as view:
+                return b"".join(self._encrypt(view[start : start + _STEP]) for start in range(0, len(view), _STEP))
+        if len(piece):
+            self._tls.write(piece)
+        return self._outgoing.read()
 
     async def wait_send_all_might_not_block(self) -> None:
         """Wait until the transport takes bytes."""

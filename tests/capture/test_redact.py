@@ -14,6 +14,7 @@ from claudeproxy.capture.redact import (
     redact_headers,
     redact_text,
     redact_url,
+    redacted_text,
 )
 
 SECRET_NAMES = [
@@ -205,7 +206,13 @@ def test_only_what_went_to_the_journal_unchanged_is_remembered_and_not_without_e
             (b"X-Plain", b"1"),
             (b"X-Long", b"1" * 200),
         )
-    assert set(headers) & redact._harmless == {(b"X-Plain", b"1")}
+        assert redacted_text(headers) == [
+            ("X-Api-Key", REDACTED),
+            ("X-Odd", REDACTED),
+            ("X-Plain", "1"),
+            ("X-Long", "1" * 200),
+        ]
+    assert set(headers) & redact._harmless.keys() == {(b"X-Plain", b"1")}
     for number in range(3_000):
         redact_headers(((b"X-Number", b"%d" % number),))
     assert len(redact._harmless) <= 1024

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from claudeproxy.errors import ProtocolError
+from claudeproxy.sansio import headers as heads
 from claudeproxy.sansio.headers import (
     Framing,
     HeadParser,
@@ -98,6 +100,40 @@ def test_a_request_head_keeps_order_casing_and_duplicates() -> None:
     )
     assert parser.leftover == b"{}"
     assert parser.leftover == b""
+
+
+def test_lines_that_were_read_before_are_read_the_same_wherever_they_stand() -> None:
+    lines = [b"accept:  */* ", b"X-Dup: 1", b"Host: a", b"x-dup: 1", b"X-Dup: 1", b"Content-Length: 2", b"empty:"]
+    for turn in range(len(lines)):
+        fields = lines[turn:] + lines[:turn]
+        parser = HeadParser()
+        parser.feed(b"\r\n".join([b"POST / HTTP/1.1", *fields, b"X-New: %d" % turn, b"", b""]))
+        head = parser.request()
+        assert head is not None
+        pairs = [tuple(part.strip() for part in line.split(b":")) for line in fields]
+        assert head.headers == (*pairs, (b"X-New", b"%d" % turn))
+
+
+def test_what_frames_addresses_or_may_be_secret_is_not_remembered_nor_anything_without_end() -> None:
+    heads._taken.clear()
+    kept = {b"X-Plain: 1", b"X-Host: a"}
+    lines = [b"Host: a", b"content-length: 2", b"X-Api-Key: dummy", b"authorization: Basic ZHVtbXk=", b"X-Auth: dummy"]
+    for number in range(2_000):
+        parser = HeadParser()
+        fields = [*lines, *kept, b"X-Long: " + b"1" * 200, b"X-Number: %d" % number]
+        parser.feed(b"\r\n".join([b"POST / HTTP/1.1", *fields, b"", b""]))
+        assert parser.request() is not None
+        assert number % 1_000 or kept <= heads._taken.keys()  # when it is full, all are forgotten, and read again
+        assert not heads._taken.keys() & {*lines, b"X-Long: " + b"1" * 200}
+        assert len(heads._taken) <= 1024
+
+
+def test_a_second_host_is_refused_however_often_the_first_was_read() -> None:
+    for host, fault in ((b"Host: a\r\n", False), (b"Host: a\r\nHost: a\r\n", True), (b"X-Plain: 1\r\n", True)):
+        parser = HeadParser()
+        parser.feed(b"GET / HTTP/1.1\r\n" + host + b"\r\n")
+        with pytest.raises(ProtocolError) if fault else nullcontext():
+            parser.request()
 
 
 def test_a_response_head_keeps_its_reason_and_fields() -> None:
