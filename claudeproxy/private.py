@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import errno
 import os
-import secrets
 import stat
 from contextlib import suppress
 from typing import TYPE_CHECKING
@@ -52,6 +51,15 @@ def _check(descriptor: int, path: Path) -> None:
         os.fchmod(descriptor, 0o600)
 
 
+def is_private(path: Path) -> bool:
+    """Tell whether there is such a file, without opening it."""
+    try:
+        info = os.lstat(path)
+    except OSError:
+        return False
+    return stat.S_ISREG(info.st_mode) and not (_POSIX and (info.st_uid != os.geteuid() or info.st_mode & 0o077))
+
+
 def read_private(path: Path) -> bytes:
     """The bytes of such a file. Raises OSError."""
     with os.fdopen(open_private(path, os.O_RDONLY), "rb") as file:
@@ -60,7 +68,7 @@ def read_private(path: Path) -> bytes:
 
 def replace_private(path: Path, content: bytes, *, mode: int = 0o600) -> None:
     """Put `content` at `path` in one step, whatever is there. Raises OSError."""
-    draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+    draft = path.with_name(f".{path.name}.{os.urandom(8).hex()}")
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _ALWAYS, mode)
     try:
         with os.fdopen(descriptor, "wb") as file:

@@ -64,6 +64,7 @@ _AFTER_THE_RELAY = 5
 
 IDLE_SECONDS = 0.25  # of explaining between two looks at a journal in which there was nothing
 REST_SECONDS = 5.0  # without an exchange, until free pages are given back to the disk
+GIVING_SECONDS = 0.05  # of that between two looks at the journal
 RETRY_SECONDS = 60.0  # until a database is tried again that could not be written
 CATCH_UP_SECONDS = 5.0  # at the end; what is left then is explained at the next start
 
@@ -165,8 +166,7 @@ class Recording:
             self._backlog = bool(batch)
         if self._backlog or indexer.catch_up() or self._finisher.catch_up() or self._secrets.catch_up():
             return True
-        self._rest()
-        return False
+        return self._rest()
 
     def hurry(self) -> None:
         """From now on only store: the process is to end, and what is stored can be explained by the next one."""
@@ -179,13 +179,18 @@ class Recording:
         while time.monotonic() < until and self._secrets.catch_up():
             pass
 
-    def _rest(self) -> None:
-        """Shrink the file by what the search index left free as it grew, once nothing has come for a while."""
+    def _rest(self) -> bool:
+        """Shrink the file by what the search index left free as it grew, once nothing has come for a while.
+
+        A little at a time: what comes is to be recorded at once. Tells whether there is more to give back.
+        """
         if self._stored_at is None or time.monotonic() < self._stored_at + REST_SECONDS:
-            return
-        self._stored_at = None
+            return False
         with suppress(StorageError):  # a reader that holds on to the log, a full disk: another time
-            Steps(self.storage, pause=lambda _: None).give_back()
+            if not Steps(self.storage, pause=lambda _: None).give_back(GIVING_SECONDS):
+                return True
+        self._stored_at = None
+        return False
 
     def _store(self, exchanges: Sequence[RecordedExchange], cursors: Mapping[str, tuple[int, int]]) -> None:
         """The recorder's sink. What this raises makes the recorder try the same batch again."""

@@ -22,7 +22,7 @@ from claudeproxy.errors import ConfigError
 from claudeproxy.logs import get_logger
 from claudeproxy.relaying import Address, Relay
 from claudeproxy.retaining import RetentionSettings
-from claudeproxy.store.storage import CaptureStorage
+from claudeproxy.store.database import open_database
 from claudeproxy.supervisor import RecorderHost, RecorderProcess, RecorderThread
 from claudeproxy.translating import recording_settings, relay_settings
 from claudeproxy.workers.pool import WorkerPool
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from claudeproxy.config import ClaudeProxyConfig
+    from claudeproxy.store.storage import CaptureStorage
 
 log = get_logger("claudeproxy.service")
 
@@ -122,6 +123,8 @@ class ClaudeProxy:
 
     def open_storage(self) -> CaptureStorage:
         """A new read-only connection to the captures. Raises StorageError."""
+        from claudeproxy.store.storage import CaptureStorage  # for the API, which is loaded once the proxy serves
+
         return CaptureStorage(self.config.database_path, read_only=True)
 
     def erase_journals(self, cursors: Mapping[str, tuple[int, int]]) -> int:
@@ -197,4 +200,4 @@ def _only(group: BaseExceptionGroup[BaseException]) -> BaseException:
 
 
 def _prepare_database(path: Path) -> None:
-    CaptureStorage(path).close()
+    open_database(path, read_only=False).close()

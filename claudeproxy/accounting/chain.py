@@ -77,11 +77,14 @@ class _Read(NamedTuple):
     link: Link | None  # None: the model did not see it
 
 
-@dataclass(frozen=True, slots=True)
-class _Chain:
-    spans: Sequence[BlockSpan]
-    raws: list[bytes]
-    blocks: list[_Read]
+class _Chain(NamedTuple):
+    """A body that was read, block by block."""
+
+    spans: Sequence[BlockSpan] = ()
+    raws: Sequence[bytes] = ()
+    blocks: Sequence[_Read] = ()
+    links: Sequence[Link | None] = ()  # None: the model did not see it
+    drop_before: int = -1
 
 
 class ChainReader:
@@ -102,19 +105,26 @@ class ChainReader:
         :raises JSONSpanError: when it cannot be cut (`sansio.messages.layout`).
         """
         cut = layout(body)
-        raws = self._raws(body, cut.blocks)
-        blocks = self._blocks(cut.blocks, raws)
+        like = max(self._recent, key=lambda chain: sum(map(is_, cut.blocks, chain.spans)), default=_Chain())
+        same = list(map(is_, cut.blocks, like.spans))
+        same += [False] * (len(cut.blocks) + 1 - len(same))  # one more: there the last run of them ends
+        raws = [like.raws[i] if same[i] else exact_block(body, span) for i, span in enumerate(cut.blocks)]
+        if not any(same):  # the body that `layout` went on from is another, or none: what counts is what it says
+            like = max(self._recent, key=lambda chain: sum(map(eq, raws, chain.raws)), default=_Chain())
+        blocks = [like.blocks[i] if same[i] else self._block(span, raws, i, like) for i, span in enumerate(cut.blocks)]
         drop_before = -1
         if self._traits.drops_thinking:
             drop_before = _last_plain_message(cut.blocks, [block.makeup for block in blocks])
-        links: list[Link] = []
+        seen: list[Link | None] = []
         deferred: dict[str, BlockMakeup] = {}
         prefix, message = b"", -1
         for index, (span, block) in enumerate(zip(cut.blocks, blocks, strict=True)):
+            if index < len(seen):
+                continue
             if block.deferred:
                 deferred.update(dict.fromkeys(block.makeup.references, block.makeup))
-                continue
-            if block.header or (span.message_index < drop_before and block.makeup.kind in _THINKING):
+            if block.deferred or block.header or (span.message_index < drop_before and block.makeup.kind in _THINKING):
+                seen.append(None)
                 continue
             opens = span.message_index >= 0 and span.message_index != message
             message = span.message_index
@@ -128,35 +138,31 @@ class ChainReader:
                 link = link._replace(ttl=ttl)
             if link is not block.link:
                 blocks[index] = block._replace(before=prefix, link=link)
+                seen.append(link)
+            elif same[index] and message >= 0 and drop_before == like.drop_before and link is like.links[index]:
+                # From the same place on the same blocks give the same links.
+                seen += like.links[index : same.index(False, index)]
+                link = next(filter(None, reversed(seen)))
+                message = link.message
+            else:
+                seen.append(link)
             prefix = link.prefix
-            links.append(link)
-        self._keep(_Chain(cut.blocks, raws, blocks), len(body))
+        self._keep(_Chain(cut.blocks, raws, blocks, seen, drop_before), len(body))
+        links = list(filter(None, seen))
         if links and links[-1].ttl is None and (ttl := _automatic(body, cut.members)) is not None:
             links[-1] = links[-1]._replace(ttl=ttl)
         tools = any(cut.blocks[link.block].section is Section.TOOLS for link in links)
         return Prompt(tuple(links), len(cut.blocks), tools, deferred)
 
-    def _raws(self, body: bytes, spans: Sequence[BlockSpan]) -> list[bytes]:
-        """Return the blocks' bytes; what another body gave for the same block is taken from there."""
-        like = max(self._recent, key=lambda chain: sum(map(is_, spans, chain.spans)), default=_Chain((), [], []))
-        same = list(map(is_, spans, like.spans))
-        same += [False] * (len(spans) - len(same))
-        return [like.raws[i] if same[i] else exact_block(body, span) for i, span in enumerate(spans)]
-
-    def _blocks(self, spans: Sequence[BlockSpan], raws: list[bytes]) -> list[_Read]:
-        """Read the blocks that differ from those of the recent chain that is most like this one."""
-        like = max(self._recent, key=lambda chain: sum(map(eq, raws, chain.raws)), default=_Chain((), [], []))
-        blocks = []
-        for index, (span, raw) in enumerate(zip(spans, raws, strict=True)):
-            place = (span.section, span.role, span.string)
-            if index < len(like.raws) and like.raws[index] == raw and like.blocks[index].place == place:
-                raws[index] = like.raws[index]  # one copy of what many turns repeat
-                blocks.append(like.blocks[index])
-                continue
-            key, makeup = self._makeup(span, raw)
-            deferred = span.section is Section.TOOLS and _is_deferred(raw)
-            blocks.append(_Read(place, key, makeup, deferred, is_billing_header(span.section, raw), b"", None))
-        return blocks
+    def _block(self, span: BlockSpan, raws: list[bytes], index: int, like: _Chain) -> _Read:
+        """Read a block, unless the chain that is most like this one has it in the same place."""
+        raw, place = raws[index], (span.section, span.role, span.string)
+        if index < len(like.raws) and like.raws[index] == raw and like.blocks[index].place == place:
+            raws[index] = like.raws[index]  # one copy of what many turns repeat
+            return like.blocks[index]
+        key, makeup = self._makeup(span, raw)
+        deferred = span.section is Section.TOOLS and _is_deferred(raw)
+        return _Read(place, key, makeup, deferred, is_billing_header(span.section, raw), b"", None)
 
     def _keep(self, chain: _Chain, length: int) -> None:
         """Keep a chain, in place of the one that it goes on from."""

@@ -15,7 +15,8 @@ and all of it can be made again by observing the captures in their order. It cou
 from __future__ import annotations
 
 from hashlib import blake2b
-from operator import add
+from itertools import compress, repeat
+from operator import add, itemgetter, ne
 from typing import TYPE_CHECKING
 
 from claudeproxy.accounting.bills import billed_ends, consistent, is_one_prompt
@@ -33,6 +34,9 @@ from claudeproxy.sansio.sharing import share
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
+
+_NO_END: tuple[int | None, bool] = (None, False)
+_TOKENS, _BILLED = itemgetter(0), itemgetter(1)
 
 DEFAULT_TAIL = 3  # tokens after the last block (the opening of the answer), until a bill shows them
 
@@ -189,12 +193,12 @@ class TokenLedger:
         self, plan: Plan, ends: Mapping[int, End], tokens: Sequence[int], labels: Sequence[Accuracy], before: int
     ) -> None:
         stage = self.weights.stage
-        for index, (link, size, label) in enumerate(zip(plan.prompt.links, tokens, labels, strict=True)):
-            end = ends.get(index)
-            tokens_to, billed = (None, False) if end is None else end
-            settled = Settled(size, label, tokens_to, billed, stage)
-            if settled != plan.settled[index]:
-                self.memory.settle(link.prefix, link.key, settled)
+        known = [ends.get(index, _NO_END) for index in range(len(tokens))]
+        # As `Settled` has them. Of a long prompt nearly all is known: what is not is found without a loop.
+        rows = list(zip(tokens, labels, map(_TOKENS, known), map(_BILLED, known), repeat(stage), strict=False))
+        for index in compress(range(len(rows)), map(ne, rows, plan.settled)):
+            link = plan.prompt.links[index]
+            self.memory.settle(link.prefix, link.key, Settled(*rows[index]))
         overhead = Settled(before, Accuracy.SHARED, stage=self.weights.stage)
         self.memory.put(LedgerRow(PREFIX, _overhead_key(plan, ends), overhead.numbers()))
 
@@ -205,10 +209,10 @@ class TokenLedger:
             if spoken:
                 self._learn(plan, spoken, [0.0] * NUMBER, turn.output)
         start, before = 0, 0
-        unknown = [i for i, known in enumerate(plan.known) if known is Known.LOCAL]
+        unknown = [i for i in range(plan.firm, len(plan.known)) if plan.known[i] is Known.LOCAL]
         for index in sorted(i for i, end in ends.items() if end.billed or i == len(plan.sizes) - 1):
             group = range(start, index + 1)
-            new = [i for i in unknown if i in group]
+            new = [i for i in unknown if i in group] if index >= plan.firm else []
             if new:
                 tokens = ends[index].tokens - before - sum(plan.sizes[i] for i in group if i not in new)
                 counts = [0.0] * NUMBER
@@ -265,6 +269,8 @@ def _spread(
     plan: Plan, tokens: Sequence[int], labels: Sequence[Accuracy]
 ) -> tuple[tuple[int, ...], tuple[Accuracy, ...]]:
     """Lay the links' numbers over all blocks of the body. What the model does not see has no tokens, exactly."""
+    if len(plan.prompt.links) == plan.prompt.size:
+        return tuple(tokens), tuple(labels)
     blocks, accuracy = [0] * plan.prompt.size, [Accuracy.EXACT] * plan.prompt.size
     for link, size, label in zip(plan.prompt.links, tokens, labels, strict=True):
         blocks[link.block], accuracy[link.block] = size, label

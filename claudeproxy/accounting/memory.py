@@ -7,13 +7,14 @@ database: `take_changes` gives rows to write, `rows` all of them, `put` takes th
 
 from __future__ import annotations
 
+from collections import deque
 from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
 from claudeproxy.model import Accuracy
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
 MAX_ROWS = 8_000  # of each table; a block in its place is a row of some 200 bytes: 40 conversations of 200 blocks
 PREFIX, BLOCK, TURN = "prefix", "block", "turn"
@@ -55,6 +56,10 @@ def _read(numbers: tuple[int | None, ...]) -> Settled:
     return Settled(size or 0, _ACCURACIES[accuracy or 0], end, bool(billed), stage or 0)
 
 
+def _read_known(numbers: tuple[int | None, ...] | None) -> Settled | None:
+    return None if numbers is None else _read(numbers)
+
+
 class Turn(NamedTuple):
     """What a bill said about an answer: tokens apart from thinking, and of thinking (None: not told apart)."""
 
@@ -76,6 +81,15 @@ class Memory:
         """What is known of the prefix with this hash."""
         numbers = self._get(PREFIX, key)
         return None if numbers is None else Settled.read(numbers)
+
+    def prefixes(self, keys: Sequence[bytes]) -> list[Settled | None]:
+        """What is known of each of these prefixes: a prompt has hundreds, so they are moved to the end together."""
+        rows = self._tables[PREFIX]
+        numbers = list(map(rows.get, keys))
+        found = {key: row for key, row in zip(keys, numbers, strict=True) if row is not None}
+        deque(map(rows.pop, found), maxlen=0)
+        rows.update(found)
+        return list(map(_read_known, numbers))
 
     def block(self, key: bytes) -> Settled | None:
         """What is known of this block wherever it stood."""

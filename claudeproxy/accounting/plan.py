@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import IntEnum
 from hashlib import blake2b
+from itertools import accumulate
 from typing import TYPE_CHECKING, NamedTuple
 
 from claudeproxy.accounting.features import MESSAGE, PREAMBLE, mark_of
@@ -55,6 +56,7 @@ class Plan:
     answers: list[tuple[range, Turn]]  # runs of links that were answers and are new in this place
     preamble: float
     settled: list[Settled | None]  # what was known of each link in its place
+    firm: int  # of so many links at the beginning that was all there is to know: nearly all of a long prompt
     stage: int
     opening: float
 
@@ -63,7 +65,8 @@ class Plan:
         if weights.stage != self.stage:
             return make_plan(self.prompt, memory, weights)
         opening = weights.values[MESSAGE]
-        for index, known in enumerate(self.known):
+        for index in range(self.firm, len(self.known)):
+            known = self.known[index]
             if known >= Known.STALE:
                 self.sizes[index] = local_size(self.prompt, self.prompt.links[index], weights)
             elif known is Known.ANSWER and self.prompt.links[index].opens:
@@ -75,11 +78,15 @@ class Plan:
 
 def make_plan(prompt: Prompt, memory: Memory, weights: TokenWeights) -> Plan:
     """Look every link of a prompt up; size the rest by weights."""
+    stage, opening = weights.stage, weights.values[MESSAGE]
     preamble = weights.values[PREAMBLE] if prompt.tools else 0.0
-    plan = Plan(prompt, [], [], [], {}, [], preamble, [], weights.stage, weights.values[MESSAGE])
-    for index, link in enumerate(prompt.links):
-        settled, known = memory.prefix(link.prefix), Known.PLACE
-        plan.settled.append(settled)
+    places = memory.prefixes([link.prefix for link in prompt.links])
+    firm = next((i for i, place in enumerate(places) if place is None or _is_stale(place, stage)), len(places))
+    sizes: list[float] = [place.size for place in places[:firm] if place]
+    accuracy = [place.accuracy for place in places[:firm] if place]
+    plan = Plan(prompt, sizes, [Known.PLACE] * firm, accuracy, {}, [], preamble, places, firm, stage, opening)
+    for link, settled in zip(prompt.links[firm:], places[firm:], strict=True):
+        known = Known.PLACE
         if settled is None:
             settled, known = memory.block(link.key), Known.BLOCK
         if settled is None:
@@ -87,14 +94,20 @@ def make_plan(prompt: Prompt, memory: Memory, weights: TokenWeights) -> Plan:
             plan.known.append(Known.LOCAL)
             plan.accuracy.append(Accuracy.ESTIMATED)
             continue
-        stale = settled.stage < plan.stage and settled.accuracy is not Accuracy.EXACT
+        stale = _is_stale(settled, stage)
         plan.sizes.append(local_size(prompt, link, weights) if stale else settled.size)
         plan.known.append(Known.STALE if stale else known)
         plan.accuracy.append(settled.accuracy if known is Known.PLACE else Accuracy.ESTIMATED)
-        if settled.end is not None:
+    for index, settled in enumerate(places):
+        if settled is not None and settled.end is not None:
             plan.ends[index] = End(settled.end, settled.billed)
     _recognise_answers(plan, memory, weights)
     return plan
+
+
+def _is_stale(settled: Settled, stage: int) -> bool:
+    """Whether this was divided when the weights knew less, by what they knew."""
+    return settled.stage < stage and settled.accuracy is not Accuracy.EXACT
 
 
 def local_size(prompt: Prompt, link: Link, weights: TokenWeights) -> float:
@@ -131,13 +144,10 @@ def divide(plan: Plan, ends: dict[int, End], *, overhead: int | None) -> tuple[l
     before = 0
     start, start_end = 0, End(0, billed=True)
     for index in sorted(ends):
+        if index < start:
+            continue
         group = range(start, index + 1)
         total = max(0, ends[index].tokens - start_end.tokens)
-        if start and _as_settled(plan, start, index + 1, total):  # nearly all of a long prompt
-            tokens += map(int, plan.sizes[start : index + 1])
-            labels += plan.accuracy[start : index + 1]
-            start, start_end = index + 1, ends[index]
-            continue
         if start == 0:
             before, parts = _divide_first(plan, group, total, overhead)
         else:
@@ -148,13 +158,22 @@ def divide(plan: Plan, ends: dict[int, End], *, overhead: int | None) -> tuple[l
         labels += (
             [plan.accuracy[i] for i in group] if kept else [Accuracy.EXACT if alone else Accuracy.SHARED] * len(group)
         )
-        start, start_end = index + 1, ends[index]
+        last = _as_settled(plan, ends, index) if start == 0 else index
+        tokens += map(int, plan.sizes[index + 1 : last + 1])
+        labels += plan.accuracy[index + 1 : last + 1]
+        start, start_end = last + 1, ends[last]
     return tokens, labels, before
 
 
-def _as_settled(plan: Plan, start: int, stop: int, total: int) -> bool:
-    """Whether a group is divided already, into just this sum."""
-    return max(plan.known[start:stop]) is Known.PLACE and sum(plan.sizes[start:stop]) == total
+def _as_settled(plan: Plan, ends: dict[int, End], first: int) -> int:
+    """Return the last end up to which all groups behind the first are divided already, into just their sums."""
+    sums = list(accumulate(plan.sizes[: plan.firm]))
+    last = first
+    for index in sorted(ends):
+        if index >= plan.firm or ends[index].tokens - sums[index] != ends[first].tokens - sums[first]:
+            break
+        last = index
+    return last
 
 
 def _divide_first(plan: Plan, group: range, total: int, overhead: int | None) -> tuple[int, list[int]]:
@@ -190,7 +209,7 @@ def _kept(plan: Plan, group: range, parts: list[int]) -> bool:
 def _recognise_answers(plan: Plan, memory: Memory, weights: TokenWeights) -> None:
     """Size the runs of assistant blocks that were answers; where the prefix before one is known, so is its end."""
     links = plan.prompt.links
-    index = 0
+    index = plan.firm
     while index < len(links):
         if not links[index].assistant or plan.known[index] is Known.PLACE:
             index += 1

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Protocol
 import trio
 
 import claudeproxy
-from claudeproxy.store.storage import CaptureStorage
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -18,6 +17,7 @@ if TYPE_CHECKING:
     from quart_trio import QuartTrio
 
     from claudeproxy.config import ClaudeProxyConfig
+    from claudeproxy.store.storage import CaptureStorage
 
 
 WRITE_PATIENCE = 5.0
@@ -60,6 +60,7 @@ async def serve(service: Service, *, task_status: trio.TaskStatus[list[str]] = t
 def _application(service: Service) -> QuartTrio:
     from claudeproxy.api import serving  # noqa: F401  (loaded here, beside the proxy, and not in its event loop)
     from claudeproxy.api.app import create_app
+    from claudeproxy.store.storage import CaptureStorage
 
     config = service.config
     return create_app(

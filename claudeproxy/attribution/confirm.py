@@ -18,13 +18,18 @@ if TYPE_CHECKING:
 RULE = "evidence.transcript"
 
 
+def doubtful(segments: tuple[Segment, ...]) -> list[int]:
+    """Return which segments evidence may say more of."""
+    return [number for number, one in enumerate(segments) if one.confidence < 1 and one.text.strip()]
+
+
 def confirm(segments: tuple[Segment, ...], session_id: str, evidence: Evidence) -> tuple[Segment, ...]:
     """Return the segments of an injected block with what `evidence` adds to them, which may be nothing."""
-    doubtful = [number for number, one in enumerate(segments) if one.text.strip() and one.confidence < 1]
-    if not doubtful:
+    doubted = doubtful(segments)
+    if not doubted:
         return segments
     changed = list(segments)
-    for number in doubtful:
+    for number in doubted:
         segment = segments[number]
         source = evidence.injected(session_id, segment.text)
         if source is None:

@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from claudeproxy.attribution.containers import mention_path
-from claudeproxy.attribution.names import OVERHEAD, agent_source, command_source, skill_source, tool
+from claudeproxy.attribution.names import agent_source, command_source, skill_source, tool
 from claudeproxy.attribution.prompts import COUNT, PromptReader, tagged_hook
 from claudeproxy.attribution.scene import Place, Role, Scene
 from claudeproxy.attribution.shapes import has_failed
@@ -30,6 +30,8 @@ AGENT_TOOLS = frozenset({"Task", "Agent"})
 UNKNOWN_TOOL = "unknown tool"
 NOTIFICATION = "[SYSTEM NOTIFICATION"
 _TASK = "<task-notification>"
+
+_SYSTEM = Place(role=Role.SYSTEM, kind="instructions")
 
 _HOOK_APART = ("<system-reminder>\nPostToolUse:", "<system-reminder>\nPreToolUse:")
 _NOTIFIED = re.compile(r"<tool-use-id>([^<\n]{1,200})</tool-use-id>")
@@ -49,31 +51,38 @@ def find_places(
 
     :param memory: turns placed before, in this conversation or another; `number` stands for `scene` in its keys.
     """
-    places: list[Place] = [Place(role=Role.WHOLE, source=OVERHEAD)] * len(blocks)
-    messages: dict[int, Message] = {}
-    for position, (block, view) in enumerate(zip(blocks, views, strict=True)):
-        if block.section is Section.TOOLS:
-            places[position] = _tool_place(view, scene)
-        elif block.section is Section.SYSTEM:
-            places[position] = Place(role=Role.SYSTEM, kind="instructions")
-        else:
-            message = messages.setdefault(block.message_index, Message(block.role))
-            message.views.append(view)
-            message.positions.append(position)
-    opening = next(iter(messages.values()), None)
-    for turn in turns(messages.values()):
-        first = turn[0] is opening
+    tools = [view for block, view in zip(blocks, views, strict=True) if block.section is Section.TOOLS]
+    places = [*_tool_places(tools, scene, memory, number), *[_SYSTEM] * (len(blocks) - len(tools))]
+    messages: list[Message] = []
+    at = -1  # the message
+    for position in range(len(tools), len(blocks)):
+        block = blocks[position]
+        if block.message_index != at:
+            at = block.message_index
+            messages.append(Message(block.role, position))
+        if at >= 0:
+            messages[-1].views.append(views[position])
+    for turn in turns(messages):
+        first = turn[0] is messages[0]
+        start, stop = turn[0].start, turn[-1].positions.stop
         key = turn_key(turn, uses, number, request_class, first) if memory is not None else ()
-        positions = [position for message in turn for position in message.positions]
         if memory is not None and (known := memory.recall(key)) is not None:
-            for position, place in zip(positions, known, strict=True):
-                places[position] = place
+            places[start:stop] = known
             continue
         _place_turn(turn, places, uses, scene, request_class, first=first)
         # A notification may name any call before it: not remembered.
         if memory is not None and not any(NOTIFICATION in view.words for message in turn for view in message.views):
-            memory.remember(key, tuple(places[position] for position in positions), KEY_BYTES * len(positions))
+            memory.remember(key, tuple(places[start:stop]), KEY_BYTES * (stop - start))
     return places
+
+
+def _tool_places(views: list[BlockView], scene: Scene, memory: TurnMemory | None, number: int) -> Sequence[Place]:
+    """Return the places of a request's tools, which are the same for all of a conversation."""
+    key = (number, Section.TOOLS, *(view.digest for view in views))
+    if memory is not None and (known := memory.recall(key)) is not None:
+        return known
+    places = tuple(_tool_place(view, scene) for view in views)
+    return places if memory is None else memory.remember(key, places, KEY_BYTES * len(places))
 
 
 def _place_turn(

@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from claudeproxy.attribution import names
 from claudeproxy.attribution.batches import batch_parts, divide_batch
-from claudeproxy.attribution.confirm import confirm
+from claudeproxy.attribution.confirm import confirm, doubtful
 from claudeproxy.attribution.conversation import find_places
 from claudeproxy.attribution.explain import Explainer
 from claudeproxy.attribution.facts import gather_facts, identify_request
 from claudeproxy.attribution.identity import Hints, body_strings, continues_thread
 from claudeproxy.attribution.overhead import cut_overhead, uncut
 from claudeproxy.attribution.prompts import COUNT
+from claudeproxy.attribution.recent import Divided, Recent
 from claudeproxy.attribution.remembered import Remembered
 from claudeproxy.attribution.rulebook import DEFAULT
 from claudeproxy.attribution.rules import Scope
@@ -51,7 +52,6 @@ MAX_CACHED_BYTES = 8 * 1024 * 1024
 _ENTRY_BYTES = 1024
 _VIEW_COPIES, _EXPLAINED_COPIES = 4, 2
 MAX_SCENES = 1024
-MAX_DIGESTS = 8192  # of blocks, some 300 bytes each
 _CONFIRMED = frozenset({Role.INJECTED, Role.RESULT})  # where the client puts what its transcripts tell of
 
 
@@ -86,9 +86,8 @@ class AttributionEngine:
         self._tool_rules = rules.of(Scope.TOOLS)
         self._count = count
         self._views: Remembered[bytes, BlockView] = Remembered(max_cached_bytes)
-        # By the identity of the block: `layout` gives the same one for the same bytes, which need no hashing then.
-        self._digests: dict[int, tuple[BlockSpan, bytes]] = {}
         self._explained: Remembered[tuple[bytes, Place, int], _Explained] = Remembered(max_cached_bytes)
+        self._recent = Recent(max_cached_bytes // 4)
         self._turns: TurnMemory = Remembered(max_cached_bytes // 4)
         self._scenes: dict[Scene, int] = {}  # numbered: their hash is costly, and few differ
         self._next_scene = 0
@@ -146,7 +145,11 @@ class AttributionEngine:
         strings = body_strings(body, {member.key: member for member in cut.members})
         earlier = (history or {}).get(strings.get("previous_message_id", "")) if continues_thread(strings) else None
         context, whole = _effective(body, cut, earlier or ())
-        views = [self._view(context, block) for block in whole.blocks]
+        like = self._recent.most_like(whole.blocks)
+        views = [
+            known if known is not None and block is before else self._view(context, block, known)
+            for block, (before, known) in zip(whole.blocks, like.seen(), strict=False)
+        ]
         identity = identify_request(whole, views, hints, strings, evidence, path=url_path)
         uses, scene = gather_facts(whole.blocks, views, identity, evidence)
         if self._tool_rules:
@@ -155,9 +158,13 @@ class AttributionEngine:
         places = find_places(
             whole.blocks, views, uses, scene, request_class=_stated(hints, identity), memory=self._turns, number=number
         )
+        open_ones: set[int] = set()
 
-        def explained(block: BlockSpan, view: BlockView, place: Place) -> BlockAttribution:
+        def explained(at: int) -> BlockAttribution:
+            block, view, place = whole.blocks[at], views[at], places[at]
             found = self._explain(view, place, scene, number)
+            if found.undecided or (place.role in _CONFIRMED and doubtful(found.segments)):
+                open_ones.add(at)
             if found.undecided and evidence is not None:
                 known = [text for one in found.undecided for text in evidence.whole_texts(identity.session_id, one)]
                 found = self._explain(view, replace(place, known=tuple(known)), scene, number) if known else found
@@ -174,8 +181,12 @@ class AttributionEngine:
                 undecided=found.unspelled + (found.undecided if place.role is Role.SYSTEM else ()),
             )
 
+        told = like.told(whole.blocks, views, places, number)
+        blocks = tuple(explained(at) if known is None else known for at, known in enumerate(told))
+        firm = [None if at in open_ones else block for at, block in enumerate(blocks)]
+        self._recent.keep(Divided(whole.blocks, views, places, firm, number, whole.length))
         return RequestAttribution(
-            blocks=tuple(map(explained, whole.blocks, views, places)),
+            blocks=blocks,
             overhead=cut_overhead(body, cut),
             identity=identity,
             context=None if context is body else context,
@@ -199,15 +210,12 @@ class AttributionEngine:
             raise ValueError("this engine has no token counter: AttributionEngine(count=TokenCounter().count)")
         return self._count(text)
 
-    def _view(self, body: bytes, block: BlockSpan) -> BlockView:
-        span, digest = self._digests.get(id(block), (None, b""))
-        if span is block and (known := self._views.recall(digest)) is not None:
-            return known
+    def _view(self, body: bytes, block: BlockSpan, like: BlockView | None) -> BlockView:
+        """Read a block; `like` is the view of what stood there a turn ago, which is compared before all else."""
         raw = body[block.start : block.end]
+        if like is not None and like.raw == raw:
+            return like
         digest = hashlib.blake2b(raw, digest_size=16).digest()
-        if len(self._digests) >= MAX_DIGESTS:
-            self._digests.clear()
-        self._digests[id(block)] = (block, digest)
         known = self._views.recall(digest)
         return known or self._views.remember(digest, read_block(raw, digest), _ENTRY_BYTES + _VIEW_COPIES * len(raw))
 

@@ -37,8 +37,10 @@ def identify_request(
     path: str | None = None,
 ) -> Identity:
     """Return who sent the request: what `identity` makes of the hints, of the URL's path and of what the body shows."""
-    system = [view.words for block, view in zip(cut.blocks, views, strict=True) if block.section is Section.SYSTEM]
-    tools = [view for block, view in zip(cut.blocks, views, strict=True) if block.section is Section.TOOLS]
+    # Those stand first, so that a long conversation behind them costs nothing here.
+    before = list(takewhile(lambda pair: pair[0].section is not Section.MESSAGES, zip(cut.blocks, views, strict=True)))
+    system = [view.words for block, view in before if block.section is Section.SYSTEM]
+    tools = [view for block, view in before if block.section is Section.TOOLS]
     claude_code = hints.client()[0] == CLAUDE_CODE or any(
         text.startswith(BILLING_HEADER) or is_identity(text) for text in system
     )
@@ -88,8 +90,10 @@ def _begins_prompt(blocks: Sequence[BlockSpan], views: Sequence[BlockView]) -> b
 
 def _is_bare(blocks: Sequence[BlockSpan], views: Sequence[BlockView]) -> bool:
     """Tell whether there is one message and nothing injected: like side calls, unlike the client's conversations."""
-    inside = [(block, view) for block, view in zip(blocks, views, strict=True) if block.section is Section.MESSAGES]
-    return all(block.message_index == 0 and not view.is_reminder for block, view in inside)
+    if blocks and blocks[-1].message_index > 0:
+        return False
+    inside = [view for block, view in zip(blocks, views, strict=True) if block.section is Section.MESSAGES]
+    return not any(view.is_reminder for view in inside)
 
 
 def _project(blocks: Sequence[BlockSpan], views: Sequence[BlockView]) -> str | None:
@@ -130,7 +134,8 @@ def gather_facts(
             named.update(view.headings)
             plugins |= spelled_plugins(view)
     agent = _agent_name(identity)
-    glues = identity.client == CLAUDE_CODE and not any(role == "system" for _s, role in _message_roles(placed))
+    spoken = any(role == "system" and section is Section.MESSAGES for section, role, _view in placed)
+    glues = identity.client == CLAUDE_CODE and not spoken
     named |= glued if glues else set()  # a heading in a result can do no more than say where a tool's server ends
     plugins.update([agent.partition(":")[0]] if agent and ":" in agent else ())
     roots = used_plugins((view.words for _section, role, view in placed if role == "user"), uses)
@@ -152,10 +157,6 @@ def gather_facts(
     )
 
 
-def _message_roles(placed: Sequence[tuple[Section, str, BlockView]]) -> list[tuple[Section, str]]:
-    return [(section, role) for section, role, _view in placed if section is Section.MESSAGES]
-
-
 def _may_list(section: Section, role: str, view: BlockView) -> bool:
     """Tell whether this block can hold the client's listings: what people and tools write names no servers."""
     return (
@@ -170,7 +171,7 @@ def _is_side_call(identity: Identity, blocks: Sequence[BlockSpan]) -> bool:
     """Tell whether Claude Code asks on its own account: a side call, or the size of one piece of text."""
     if identity.client != CLAUDE_CODE:
         return False
-    alone = all(block.message_index <= 0 for block in blocks)
+    alone = not blocks or blocks[-1].message_index <= 0
     return identity.request_class == "auxiliary" or (identity.request_class == "count_tokens" and alone)
 
 

@@ -6,6 +6,9 @@ output schema costs tokens); of the others only the place is.
 
 from __future__ import annotations
 
+from bisect import bisect_left
+from functools import lru_cache
+from operator import itemgetter
 from typing import TYPE_CHECKING
 
 from claudeproxy.attribution.names import OVERHEAD
@@ -18,6 +21,7 @@ if TYPE_CHECKING:
 
 PROMPT_PARAMETERS = frozenset({"output_config", "output_format", "tool_choice"})  # these become prompt text
 MAX_PARAMETERS = 1000  # named one by one: requests have some thirty; what follows is structure
+MAX_STRUCTURES = 2048  # 400 bytes each; long conversations have 500
 _SECTIONS = frozenset({"tools", "system", "messages"})
 
 
@@ -34,12 +38,14 @@ def cut_overhead(body: bytes, cut: RequestLayout, known: Sequence[Segment] = ())
 
     `known` are segments of overhead deeper inside (a batch's requests have parameters of their own).
     """
-    blocks = sorted((block.start, block.end) for block in cut.blocks)
-    marks: list[tuple[int, int, Segment | None]] = [(start, end, None) for start, end in blocks]
+    blocks = sorted((block.start, block.end, None) for block in cut.blocks)
+    marks: list[tuple[int, int, Segment | None]] = [*blocks]
     marks += [(segment.byte_start, segment.byte_end, segment) for segment in known]
     for member in cut.members[:MAX_PARAMETERS]:
-        if member.key in _SECTIONS and any(member.start <= start < member.end for start, _end in blocks[:1] + blocks):
-            continue
+        if member.key in _SECTIONS:
+            inside = bisect_left(blocks, (member.start,))
+            if inside < len(blocks) and blocks[inside][0] < member.end:
+                continue
         text = body[member.start : member.end].decode("utf-8", "surrogateescape")
         source = Source(type=SourceType.OVERHEAD, name=member.key)
         kept = text if member.key in PROMPT_PARAMETERS else ""
@@ -48,15 +54,20 @@ def cut_overhead(body: bytes, cut: RequestLayout, known: Sequence[Segment] = ())
         marks.append((member.key_start, member.end, parameter))
     out: list[Segment] = []
     at = 0
-    for start, end, segment in sorted(marks, key=lambda mark: mark[0]):
+    for start, end, segment in sorted(marks, key=itemgetter(0)):
         if start > at:
-            out.append(_segment(OVERHEAD, "structure", "$", at, start, "structure", ""))
+            out.append(_structure(at, start))
         if segment is not None:
             out.append(segment)
         at = max(at, end)
     if at < len(body):
-        out.append(_segment(OVERHEAD, "structure", "$", at, len(body), "structure", ""))
+        out.append(_structure(at, len(body)))
     return tuple(out)
+
+
+@lru_cache(MAX_STRUCTURES)  # between the blocks of a conversation's history stands the same in every turn
+def _structure(start: int, end: int) -> Segment:
+    return _segment(OVERHEAD, "structure", "$", start, end, "structure", "")
 
 
 def _segment(source: Source, kind: str, path: str, start: int, end: int, rule: str, text: str) -> Segment:

@@ -22,11 +22,16 @@ KEY_BYTES = 1024  # what one remembered place holds, about
 
 @dataclass(slots=True)
 class Message:
-    """One message's blocks, with their places as they become known."""
+    """One message's blocks, which stand one after the other."""
 
     role: str
+    start: int  # position of the first in the layout's blocks
     views: list[BlockView] = field(default_factory=list)
-    positions: list[int] = field(default_factory=list)  # in the layout's blocks
+
+    @property
+    def positions(self) -> range:
+        """Where its blocks stand among the layout's."""
+        return range(self.start, self.start + len(self.views))
 
 
 def turns(messages: Iterable[Message]) -> Iterable[list[Message]]:
@@ -49,8 +54,6 @@ def turn_key(turn: list[Message], uses: Mapping[str, ToolUse], *rest: object) ->
     parts: list[object] = [*rest]
     for message in turn:
         parts.append(message.role)
-        for view in message.views:
-            parts.append(view.digest)
-            if view.answers is not None:
-                parts.append(uses.get(view.answers))
+        parts += [view.digest for view in message.views]
+        parts += [uses.get(view.answers) for view in message.views if view.answers is not None]
     return tuple(parts)

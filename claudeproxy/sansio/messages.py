@@ -12,20 +12,22 @@ are no objects. Of duplicate keys the last one counts, as in `JSON.parse`.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, NamedTuple
 
-import msgspec
-
-from claudeproxy.sansio.jsonspans import JSONSpanError, Member, array_items, check_items, object_members, raw_spans
+from claudeproxy.sansio.contents import scan
+from claudeproxy.sansio.jsonspans import JSONSpanError, Member, array_items, check_items, object_members
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
+
+    from claudeproxy.sansio.contents import Contents
 
 BILLING_HEADER = "x-anthropic-billing-header:"  # wire.md 3.1: first system block of Claude Code, new in every request
 _CACHE_CONTROL = b'"cache_control"'
 
+_OPENING = b'{"messages":[{"content":""'  # of a body in place of all that a known one says already
 _STRIDE = 1 << 16  # bytes that are compared at once
 
 MAX_BLOCKS = 100_000
@@ -70,27 +72,14 @@ class RequestLayout:
     length: int
 
 
-_ABSENT = msgspec.Raw()
-
-
-class _Message(msgspec.Struct):
-    """The two members of a message that matter; msgspec lets the last duplicate win and skips all others."""
-
-    role: msgspec.Raw = _ABSENT
-    content: msgspec.Raw = _ABSENT
-
-
-_MESSAGES = msgspec.json.Decoder(list[_Message])
-_ROLES = {b'"user"': "user", b'"assistant"': "assistant", b'"system"': "system"}
-
-
 class _Cut(NamedTuple):
     """A body that was cut lately. A turn repeats it nearly to its end, and takes over what is the same."""
 
     body: bytes
     layout: RequestLayout
-    contents: Mapping[int, tuple[str, int, int]]  # by message: role and span of its content
+    contents: Contents
     blocks: Mapping[int, Sequence[BlockSpan]]  # by message
+    sections: Mapping[Section, tuple[Member, Sequence[BlockSpan]]]  # tools and system, as far as they are there
 
 
 _RECENT = 3  # conversations beside each other, the main one and its agents
@@ -120,29 +109,59 @@ def layout(body: bytes) -> RequestLayout:
 
 
 def _cut(body: bytes, recent: Sequence[_Cut]) -> _Cut:
-    members = object_members(body)
+    known, same = _most_alike(body, recent)
+    found = None if known is None else _go_on(body, known, same)
+    members, contents = found or scan(body)
     last = {member.key: member for member in members}
-    blocks = [
-        *_blocks(body, Section.TOOLS, last.get("tools"), strings=False),
-        *_blocks(body, Section.SYSTEM, last.get("system"), strings=True),
-    ]
-    contents, by_message = {}, {}
-    if (messages := last.get("messages")) is not None:
-        known, same = _most_alike(body, recent)
-        for index, (role, start, end) in enumerate(_contents(body, messages.start, messages.end)):
-            if len(blocks) > MAX_BLOCKS:
-                break
-            contents[index] = (role, start, end)
-            if known is not None and end <= same and known.contents.get(index) == (role, start, end):
-                found = known.blocks[index]
-            else:
-                found = _value_blocks(body, Section.MESSAGES, start, end, message_index=index, role=role)
-            by_message[index] = found
-            blocks += found
+    sections = {
+        section: (last[section], _section(body, section, last[section], known, same))
+        for section in (Section.TOOLS, Section.SYSTEM)
+        if section in last
+    }
+    blocks = [block for _, found in sections.values() for block in found]
+    by_message = {}
+    for index, content in contents.items():
+        if len(blocks) > MAX_BLOCKS:
+            break
+        role, start, end = content
+        if known is not None and end <= same and known.contents.get(index) == content:
+            by_message[index] = known.blocks[index]
+        else:
+            by_message[index] = _value_blocks(body, Section.MESSAGES, start, end, message_index=index, role=role)
+        blocks += by_message[index]
     if len(blocks) > MAX_BLOCKS:
         raise JSONSpanError(f"more than {MAX_BLOCKS} blocks")
     made = RequestLayout(blocks=tuple(blocks), members=tuple(members), length=len(body))
-    return _Cut(body, made, contents, by_message)
+    return _Cut(body, made, contents, by_message, sections)
+
+
+def _go_on(body: bytes, known: _Cut, same: int) -> tuple[list[Member], Contents] | None:
+    """Do as `scan`, reading only what follows the messages that stand in the first `same` bytes of a known body.
+
+    Read is a shorter body, in which one message that ends as the last of those does stands for all before. JSON is read
+    from left to right, so what comes then means the same in both. None: there is nothing to go on from, or it is not so
+    simple.
+    """
+    inside = [index for index, (_, _, end) in known.contents.items() if 0 < end <= same][:-1]  # the last may differ yet
+    if not inside:
+        return None
+    first = inside[-1]
+    at = known.contents[first][2]
+    shift = at - len(_OPENING)
+    try:
+        members, contents = scan(_OPENING + body[at:])
+    except JSONSpanError:
+        return None
+    if [member.key for member in members].count("messages") > 1:
+        return None
+    check_items(first + len(contents))
+    before = [member for member in known.layout.members if member.start < at]
+    moved = [Member(one.key, one.key_start + shift, one.start + shift, one.end + shift) for one in members]
+    kept = {index: known.contents[index] for index in range(first + 1)}
+    for index in range(1, len(contents)):
+        role, start, end = contents[index]
+        kept[first + index] = (role, start + shift, end + shift) if end else (role, 0, 0)
+    return [*before[:-1], replace(before[-1], end=moved[0].end), *moved[1:]], kept
 
 
 def _most_alike(body: bytes, recent: Sequence[_Cut]) -> tuple[_Cut | None, int]:
@@ -194,10 +213,31 @@ def is_billing_header(section: Section, block_json: bytes) -> bool:
     return isinstance(text, str) and text.startswith(BILLING_HEADER)
 
 
-def _blocks(body: bytes, section: Section, member: Member | None, *, strings: bool) -> list[BlockSpan]:
-    if member is None or (body[member.start] == ord('"') and not strings):
+def _section(body: bytes, section: Section, member: Member, known: _Cut | None, same: int) -> Sequence[BlockSpan]:
+    """Return the blocks of `tools` or `system`: those of a known body where it has them too, moved as far as needed."""
+    if known is not None and section in known.sections:
+        earlier, blocks = known.sections[section]
+        if body[member.start : member.end] == known.body[earlier.start : earlier.end]:
+            shift = member.start - earlier.start
+            return blocks if not shift and member.end <= same else [_moved(block, shift) for block in blocks]
+    if section is Section.TOOLS and body[member.start] == ord('"'):
         return []
     return _value_blocks(body, section, member.start, member.end, message_index=-1, role="system")
+
+
+def _moved(block: BlockSpan, shift: int) -> BlockSpan:
+    """Return the same block so many bytes further on. Written out: `dataclasses.replace` takes three times as long."""
+    return BlockSpan(
+        section=block.section,
+        index=block.index,
+        message_index=block.message_index,
+        role=block.role,
+        start=block.start + shift,
+        end=block.end + shift,
+        cut=None if block.cut is None else (block.cut[0] + shift, block.cut[1] + shift),
+        string=block.string,
+        opens_message=block.opens_message,
+    )
 
 
 def _value_blocks(
@@ -242,36 +282,3 @@ def _cache_control(body: bytes, start: int, end: int) -> tuple[int, int] | None:
     if place > 0:
         return members[place - 1].end, members[place].end
     return members[0].key_start, members[1].key_start if len(members) > 1 else members[0].end
-
-
-def _contents(body: bytes, start: int, end: int) -> Iterator[tuple[str, int, int]]:
-    """Yield role and span of `content` for each message; an empty span where it has none."""
-    if body[start] != ord("["):
-        raise JSONSpanError("`messages` is not a list")
-    try:
-        messages = _MESSAGES.decode(memoryview(body)[start:end])
-    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
-        yield from _contents_slowly(body, start, end)
-        return
-    check_items(len(messages))
-    spans = iter(raw_spans(body, [message.content for message in messages if message.content is not _ABSENT]))
-    for message in messages:
-        yield _role(bytes(message.role)), *(next(spans) if message.content is not _ABSENT else (0, 0))
-
-
-def _contents_slowly(body: bytes, start: int, end: int) -> Iterator[tuple[str, int, int]]:
-    for low, high in array_items(body, start, end):
-        members = {member.key: member for member in object_members(body, low, high)}
-        role, content = members.get("role"), members.get("content")
-        role_bytes = body[role.start : role.end] if role else b""
-        yield _role(role_bytes), *((content.start, content.end) if content else (0, 0))
-
-
-def _role(quoted: bytes) -> str:
-    if (role := _ROLES.get(quoted)) is not None:
-        return role
-    try:
-        value = json.loads(quoted)
-    except (ValueError, RecursionError):
-        return ""
-    return value if isinstance(value, str) else ""

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import json
 from dataclasses import astuple
+from itertools import compress, count
+from operator import ne
 from typing import TYPE_CHECKING
 
 from claudeproxy.model import Rates, Segment, Source, SourceType
@@ -59,6 +61,7 @@ WHERE m.request = ? ORDER BY m.ordinal
 _SPECIAL = """
 SELECT ordinal, tokens, accuracy FROM request_segments WHERE request = ? AND ordinal IN (-2, -1, 1000001)
 """
+_FORGET_SPECIAL = "DELETE FROM request_segments WHERE request = ? AND ordinal IN (-2, -1, 1000001)"
 _ACCOUNT = """
 SELECT a.ledger, a.clock, a.corrections, a.read, a.write_1h, a.write_5m, a.uncached, q.total_tokens,
   x.read AS unit_read, x.write_1h AS unit_write_1h, x.write_5m AS unit_write_5m, x.uncached AS unit_uncached
@@ -89,19 +92,26 @@ class Accounts:
         self._totals = totals
         self._aggregates = aggregates
         self._sums = SourceSums(connection)
-        self._latest: dict[tuple[int, int], int] = {}  # (node, ledger): packed, as of the ledger's clock
+        self._latest: dict[int, dict[int, int]] = {}  # by ledger and node: packed, as of the ledger's clock
         self._special: dict[int, int] = {}
-        self._seen = -1  # what others had written when `_latest` was read
+        self._known_rates: dict[tuple[object, ...], int] = {}
 
     def forget(self) -> None:
         """Forget all ids: they may have been rolled back, or deleted by another process."""
         self._latest.clear()
         self._special.clear()
+        self._known_rates.clear()
         self._sums.forget()
 
-    def save(self, number: int, path: Sequence[PathStep], account: Account) -> None:
-        """Store a request's account in place of what it had. `path` knows the explanation of each node."""
-        self._notice_others()
+    def forget_numbers(self) -> None:
+        """Forget nodes' numbers: another process wrote, which may have settled requests."""
+        self._latest.clear()
+
+    def save(self, number: int, path: Sequence[PathStep], account: Account, *, first: bool = False) -> None:
+        """Store a request's account in place of what it had; `first`: no segment of its own has numbers.
+
+        `path` knows the explanation of each node.
+        """
         ledger = ledgers.ledger_id(self._connection, account.provider, account.model)
         if account.change is not None:
             clock = ledgers.save_change(self._connection, ledger, account.change)
@@ -134,14 +144,7 @@ class Accounts:
             ),
         )
         with self._aggregates.changing(number):
-            self._write(number, path, laid, _priced(bill), self._outputs(bill))
-
-    def _notice_others(self) -> None:
-        """Read nodes' numbers again when another process wrote anything: it may settle requests too (a rebuild)."""
-        seen = int(self._connection.execute("PRAGMA data_version").fetchone()[0])
-        if seen != self._seen:
-            self._latest.clear()
-            self._seen = seen
+            self._write(number, path, laid, _priced(bill), self._outputs(bill), first=first)
 
     def again(self, number: int, path: Sequence[PathStep]) -> bool:
         """Divide a request's numbers among its segments anew; False where it has no account."""
@@ -171,22 +174,22 @@ class Accounts:
         self, path: Sequence[PathStep], packed: Sequence[int], ledger: int, clock: int, *, learned: bool
     ) -> dict[int, int]:
         """Write the numbers that nodes do not have yet, or return them as corrections when nothing was learned."""
-        if len(self._latest) + len(path) > MAX_REMEMBERED:  # before, not while it is filled: all of this path is needed
+        # Before, not while it is filled: all of this path is needed.
+        if sum(map(len, self._latest.values())) + len(path) > MAX_REMEMBERED:
             self._latest.clear()
-        missing = [step for step in path if (step.node, ledger) not in self._latest]
-        if missing:
+        latest = self._latest.setdefault(ledger, {})
+        known = [latest.get(step.node) for step in path]
+        if None in known:
+            missing = [step for step, number in zip(path, known, strict=True) if number is None]
             found = self._as_of(missing, ledger, clock)
-            self._latest.update(((step.node, ledger), found.get(step.node, -1)) for step in missing)
-        differing = {
-            index: number
-            for index, (step, number) in enumerate(zip(path, packed, strict=True))
-            if self._latest[step.node, ledger] != number
-        }
+            latest.update((step.node, found.get(step.node, -1)) for step in missing)
+            known = [latest[step.node] for step in path]
+        differing = {index: packed[index] for index in compress(count(), map(ne, known, packed))}
         if not learned:
-            return {i: number for i, number in differing.items() if number or self._latest[path[i].node, ledger] >= 0}
+            return {index: number for index, number in differing.items() if number or latest[path[index].node] >= 0}
         rows = [(path[index].node, ledger, clock, number) for index, number in differing.items()]
         self._connection.executemany("INSERT INTO node_tokens VALUES (?, ?, ?, ?)", rows)
-        self._latest.update(((node, ledger), number) for node, _, _, number in rows)
+        latest.update((node, number) for node, _, _, number in rows)
         return {}
 
     def _as_of(self, path: Sequence[PathStep], ledger: int, clock: int) -> dict[int, int]:
@@ -203,11 +206,17 @@ class Accounts:
         laid: Laid,
         priced: Priced | None,
         outputs: Sequence[SourceRow] | None = None,
+        *,
+        first: bool = False,
     ) -> None:
         """Write what belongs to no node, and the sums by source."""
         run = self._connection.execute
-        run("DELETE FROM request_segments WHERE request = ? AND ordinal IN (-2, -1, 1000001)", (number,))
-        run("UPDATE request_segments SET tokens = NULL, accuracy = NULL WHERE request = ? AND tokens >= 0", (number,))
+        if not first:
+            run(_FORGET_SPECIAL, (number,))
+            run(
+                "UPDATE request_segments SET tokens = NULL, accuracy = NULL WHERE request = ? AND tokens >= 0",
+                (number,),
+            )
         for ordinal, tokens in ((BEFORE, laid.before), (UNSEEN, laid.unseen), (AFTER, laid.after)):
             if tokens:
                 row = (number, ordinal, self._special_segment(ordinal), 1, tokens, laid.label)
@@ -222,7 +231,7 @@ class Accounts:
                 )
             rows = run(_LOOSE, (number,)).fetchall()
         loose = [(row["ordinal"], row["tokens"] or 0, row["accuracy"] or 0, row["source"]) for row in rows]
-        self._sums.save(number, list(zip(path, laid.packed, strict=True)), loose, priced, outputs)
+        self._sums.save(number, path, laid.packed, loose, priced, outputs)
 
     def _special_segment(self, ordinal: int) -> int:
         if ordinal not in self._special:
@@ -239,15 +248,18 @@ class Accounts:
 
     def _rates(self, rates: Rates) -> int:
         values = astuple(rates)
-        where = " AND ".join(f"{name} IS ?" for name in _RATES)
-        row = self._connection.execute(f"SELECT id FROM rates WHERE {where}", values).fetchone()  # noqa: S608 - ours
-        if row is None:
-            names, marks = ", ".join(_RATES), ", ".join("?" * len(_RATES))
-            row = self._connection.execute(
-                f"INSERT INTO rates ({names}) VALUES ({marks}) RETURNING id",  # noqa: S608 - ours
-                values,
-            ).fetchone()
-        return int(row[0])
+        if (known := self._known_rates.get(values)) is None:
+            where = " AND ".join(f"{name} IS ?" for name in _RATES)
+            row = self._connection.execute(f"SELECT id FROM rates WHERE {where}", values).fetchone()  # noqa: S608 - ours
+            if row is None:
+                names, marks = ", ".join(_RATES), ", ".join("?" * len(_RATES))
+                row = self._connection.execute(
+                    f"INSERT INTO rates ({names}) VALUES ({marks}) RETURNING id",  # noqa: S608 - ours
+                    values,
+                ).fetchone()
+            known = int(row[0])
+            remember(self._known_rates, values, known)
+        return known
 
 
 def _priced(bill: PricedBill | None) -> Priced | None:

@@ -15,7 +15,7 @@ import json
 from collections import defaultdict
 from contextlib import contextmanager
 from dataclasses import dataclass
-from operator import add
+from operator import add, sub
 from typing import TYPE_CHECKING, NamedTuple
 
 from claudeproxy.store.schema.feedback import MEASURES, TOTALS
@@ -104,7 +104,7 @@ class SourceAggregates:
             self._connection.execute("SELECT request_initiated FROM requests WHERE n = ?", (number,)).fetchone()[0]
         )
         moved = {
-            key: tuple(b - a for a, b in zip(before.get(key, _NOTHING), after.get(key, _NOTHING), strict=True))
+            key: tuple(map(sub, after.get(key, _NOTHING), before.get(key, _NOTHING)))
             for key in before.keys() | after.keys()
             if before.get(key) != after.get(key)
         }
@@ -172,7 +172,7 @@ class SourceAggregates:
 
     def _shares(self, number: int) -> Mapping[_SourceKey, _Measured]:
         rows = self._connection.execute(CONTRIBUTIONS.format(condition="q.n = ?"), (number,)).fetchall()
-        return {(row["source_type"], row["source_name"]): tuple(row)[4:] for row in rows}
+        return {row[2:4]: row[4:] for row in rows}
 
     def move(self, moves: Sequence[SourceMoves]) -> None:
         """Add what each source's numbers changed by."""

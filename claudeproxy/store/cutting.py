@@ -9,18 +9,19 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import accumulate, compress, count, pairwise, starmap
+from operator import is_not
 from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
 from claudeproxy.errors import ProtocolError
 from claudeproxy.sansio.messages import exact_block, is_billing_header, layout
-from claudeproxy.store.places import SECTIONS
+from claudeproxy.store.places import MESSAGES, SECTIONS
 from claudeproxy.store.skeleton import ORDERS
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from claudeproxy.sansio.messages import BlockSpan
 
@@ -57,53 +58,79 @@ class CutBody:
     tail: tuple[bytes, ...]
 
 
-class _Cut(NamedTuple):
-    """A block that was cut lately: its piece, and the blocks before it, in the prompt and in the document."""
+class _Body(NamedTuple):
+    """A body that was cut lately: blocks and pieces in prompt order, and which of them are of each section."""
 
-    block: BlockSpan
-    before: BlockSpan | None
-    above: BlockSpan | None
-    piece: Piece
+    blocks: Sequence[BlockSpan]
+    pieces: Sequence[Piece]
+    sections: Sequence[range]
+    spans: Sequence[bytes]  # from a section's first block to its last; of messages nothing
 
 
 _RECENT = 3  # bodies: of the main conversation and its agents
 _RECENT_BYTES = 2 << 20  # of a body whose pieces are kept
-_recent: tuple[Mapping[int, _Cut], ...] = ()  # by the identity of the block, the latest first; replaced as a whole
+_NONE = _Body((), (), (range(0),) * 3, (b"",) * 3)
+_recent: tuple[_Body, ...] = ()  # the latest first; replaced as a whole
 
 
 def cut_body(body: bytes) -> CutBody:
     """Cut a Messages API request body.
 
-    A piece between the same two blocks as in a body before is taken from there (`sansio.messages.layout` gives the same
-    block for the same bytes).
+    Pieces are taken over from a body before: those of messages where the blocks are the same objects
+    (`sansio.messages.layout` gives the same block for the same bytes), those of tools and system where all bytes are
+    the same.
 
     :raises ProtocolError: when it cannot be cut, or a cut is not where the JSON parser sees it.
     """
     global _recent
     found = layout(body)
+    blocks, recent = found.blocks, _recent
     boundaries = [member.key_start for member in found.members]
-    document = sorted(found.blocks, key=lambda block: block.start)
-    above: dict[int, BlockSpan | None] = dict(zip(map(id, document), (None, *document), strict=False))
-    cuts: dict[int, _Cut] = {}
-    before: BlockSpan | None = None
-    recent = max(_recent, key=lambda one: len(one.keys() & above.keys()), default=cuts)
-    for block in found.blocks:
-        known, over = recent.get(id(block)), above[id(block)]
-        if known is not None and known.block is block and known.before is before and known.above is over:
-            cuts[id(block)] = known
+    sections = _sections(blocks)
+    document = sorted((one for one in sections if one), key=lambda one: blocks[one.start].start)
+    over = {one.start: before[-1] for before, one in pairwise(document)}  # what stands before a section's first block
+    over |= {one.start: -1 for one in document[:1]}
+    spans = [body[blocks[one[0]].start : blocks[one[-1]].end] if one else b"" for one in sections[:MESSAGES]] + [b""]
+    alike = [same_beginning(blocks[sections[-1].start :], one.blocks[one.sections[-1].start :]) for one in recent]
+    known, shared = max(zip(recent, alike, strict=True), key=lambda one: one[1], default=(_NONE, 0))
+    same = [len(one) if span == then else 0 for one, span, then in zip(sections, spans, known.spans, strict=True)]
+    same[MESSAGES] = shared
+
+    def cut(index: int) -> Piece:
+        above = over.get(index, index - 1)
+        gap = _split(body, blocks[above].end if above >= 0 else 0, blocks[index].start, boundaries)
+        return _piece(body, blocks[index], blocks[index - 1] if index else None, gap)
+
+    pieces: list[Piece] = []
+    for one, then, taken in zip(sections, known.sections, same, strict=True):
+        if not taken:
+            pieces += map(cut, one)
+            continue
+        first, earlier = cut(one.start), known.pieces[then.start : then.start + taken]
+        if first.item_index != earlier[0].item_index:  # something that is no block came before it
+            pieces += (first, *map(cut, one[1:]))
         else:
-            gap = _split(body, 0 if over is None else over.end, block.start, boundaries)
-            cuts[id(block)] = _Cut(block, before, over, _piece(body, block, before, gap))
-        before = block
+            pieces += (earlier[0] if first == earlier[0] else first, *earlier[1:], *map(cut, one[taken:]))
     if len(body) <= _RECENT_BYTES:
-        goes_on = 2 * len(cuts.keys() & recent.keys()) > len(recent)
-        _recent = (cuts, *(one for one in _recent if not (goes_on and one is recent)))[:_RECENT]
-    end = document[-1].end if document else 0
+        goes_on = 2 * shared > len(known.sections[MESSAGES])
+        made = _Body(blocks, pieces, sections, spans)
+        _recent = (made, *(one for one in recent if not (goes_on and one is known)))[:_RECENT]
     return CutBody(
-        pieces=tuple(cut.piece for cut in cuts.values()),
-        order=_order(document),
-        tail=_split(body, end, len(body), boundaries),
+        pieces=tuple(pieces),
+        order=_order([sections.index(one) for one in document]),
+        tail=_split(body, blocks[document[-1][-1]].end if document else 0, len(body), boundaries),
     )
+
+
+def same_beginning(one: Sequence[object], other: Sequence[object]) -> int:
+    """Return how many objects two sequences have in common from their beginning: the very same ones."""
+    return next(compress(count(), map(is_not, one, other)), min(len(one), len(other)))
+
+
+def _sections(blocks: Sequence[BlockSpan]) -> list[range]:
+    """Return which blocks are tools, which system and which messages."""
+    names = [block.section for block in blocks]
+    return list(starmap(range, pairwise(accumulate(map(names.count, SECTIONS), initial=0))))
 
 
 def _piece(body: bytes, block: BlockSpan, before: BlockSpan | None, gap: tuple[bytes, ...]) -> Piece:
@@ -147,9 +174,8 @@ def _check(body: bytes, block: BlockSpan, data: bytes) -> None:
         raise CutError(f"{block.json_path} is another block once its cache_control is cut")
 
 
-def _order(document: Sequence[BlockSpan]) -> int:
-    seen = list(dict.fromkeys(SECTIONS.index(block.section) for block in document))
-    return ORDERS.index(tuple(seen + [section for section in range(3) if section not in seen]))
+def _order(document: Sequence[int]) -> int:
+    return ORDERS.index((*document, *(section for section in range(3) if section not in document)))
 
 
 def _split(body: bytes, start: int, end: int, boundaries: list[int]) -> tuple[bytes, ...]:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from claudeproxy.errors import DatabaseVersionError, StorageError, UnstorableError
-from claudeproxy.private import open_private
+from claudeproxy.private import is_private, open_private
 from claudeproxy.store.functions import register_functions
 from claudeproxy.store.migrations import MIGRATIONS, apply_migrations
 from claudeproxy.store.schema.fresh import create, fresh
@@ -203,9 +203,14 @@ def _open_writer(path: Path, busy_timeout: float) -> sqlite3.Connection:
 
 
 def _make_private(path: Path) -> None:
-    """Create the file for its owner alone, before SQLite does: -wal and -shm take their mode from it."""
+    """Create the file for its owner alone, before SQLite does: -wal and -shm take their mode from it.
+
+    One that is as it should be is not even opened. Closing it would release all locks that this process has on it, as
+    POSIX has it, and the next process that ends would delete the write-ahead log under our other connections.
+    """
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    os.close(open_private(path, os.O_RDWR | os.O_CREAT))
+    if not is_private(path):
+        os.close(open_private(path, os.O_RDWR | os.O_CREAT))
 
 
 def _enter_wal(connection: sqlite3.Connection, busy_timeout: float) -> None:

@@ -21,8 +21,14 @@ if TYPE_CHECKING:
 
     from claudeproxy.store.search import SearchIndex
 
+COUNTED = ("requests", "responses", "feedback", "nodes", "blocks")  # what is told of
+
+_AT_ONCE = 4  # requests between two looks at the clock; some take a millisecond each
 _MOST_TEXT = 500_000  # characters whose words leave the search index in one step: some milliseconds
 
+_FIELDS = """
+SELECT DISTINCT h.value FROM {table} t, json_each(t.header_data) h WHERE h.type = 'integer' AND {condition}
+"""
 _OF_REQUESTS = "request IN (SELECT value FROM json_each(?))"
 
 
@@ -46,11 +52,41 @@ class Deleter:
         self._read_answer = read_answer
         self._aggregates = SourceAggregates(connection)
         self._unused = references(connection) if unused is None else unused
-        self.nodes = 0
-        self.blocks = 0
+        self.counts = dict.fromkeys(COUNTED, 0)
 
-    def delete(self, numbers: Sequence[int]) -> None:
-        """Delete requests, with responses, attributions and feedback. Their numbers go into the day history."""
+    def delete(self, numbers: Sequence[int], enough: Callable[[], bool] = lambda: False) -> int:
+        """Delete requests until it is `enough`, the first few at least, with responses, attributions and feedback.
+
+        Their numbers go into the day history. Returns how many went.
+        """
+        at = 0
+        while at < len(numbers):
+            self._delete(numbers[at : at + _AT_ONCE])
+            at += _AT_ONCE
+            if enough():
+                break
+        self._finish()
+        return min(at, len(numbers))
+
+    def collect(self, enough: Callable[[], bool]) -> bool:
+        """Collect abandoned nodes until it is `enough`, one at least; tell whether there are more."""
+        more = self._collect(lambda: self._search.going >= _MOST_TEXT or enough())
+        self._finish()
+        return more
+
+    def delete_fields(self, used: Collection[int]) -> int:
+        """Delete the header fields that are not `used`; return how many."""
+        cursor = self._connection.execute(
+            "DELETE FROM header_fields WHERE id NOT IN (SELECT value FROM json_each(?))", (json.dumps(list(used)),)
+        )
+        if cursor.rowcount:
+            self._others_must_forget()
+        return cursor.rowcount
+
+    # --- parts of a step ------------------------------------------------------------------------------------
+
+    def _delete(self, numbers: Sequence[int]) -> None:
+        self._count(numbers)
         run, listed = self._connection.execute, (json.dumps(list(numbers)),)
         self._aggregates.close(numbers)
         for number in numbers:
@@ -67,22 +103,22 @@ class Deleter:
         self._collect_blocks(row[0] for row in blocks)
         for row in loose:
             self._delete_unused("loose_segments", row[0])
+
+    def _finish(self) -> None:
+        """Write the lots that lost blocks, and take words out of the index, all at once."""
         self._lots.finish()
         self._search.take_out()
         self._others_must_forget()
 
-    def collect(self, enough: Callable[[], bool]) -> bool:
-        """Collect abandoned nodes until it is `enough`, one at least; tell whether there are more."""
-        more = self._collect(lambda: self._search.going >= _MOST_TEXT or enough())
-        self._lots.finish()
-        self._search.take_out()
-        return more
+    def _count(self, numbers: Sequence[int]) -> None:
+        marks = ", ".join("?" * len(numbers))
+        for table, key in (("requests", "n"), ("responses", "request"), ("feedback", "request")):
+            query = f"SELECT count(*) FROM {table} WHERE {key} IN ({marks})"  # noqa: S608 - ours
+            self.counts[table] += int(self._connection.execute(query, tuple(numbers)).fetchone()[0])
 
     def _collect(self, enough: Callable[[], bool]) -> bool:
         while True:
-            rows = self._connection.execute(
-                "SELECT node FROM abandoned_nodes WHERE node > 0 ORDER BY node DESC LIMIT 16"  # 0: `SearchIndex`'s
-            ).fetchall()
+            rows = self._connection.execute("SELECT node FROM abandoned_nodes ORDER BY node DESC LIMIT 16").fetchall()
             if not rows:
                 return False
             for row in rows:
@@ -90,17 +126,7 @@ class Deleter:
                 if left := self._climb(row[0], enough):
                     self._connection.execute("INSERT OR IGNORE INTO abandoned_nodes VALUES (?)", (left,))
                 if enough():
-                    self._others_must_forget()
                     return True
-
-    def delete_fields(self, used: Collection[int]) -> int:
-        """Delete the header fields that are not `used`; return how many."""
-        cursor = self._connection.execute(
-            "DELETE FROM header_fields WHERE id NOT IN (SELECT value FROM json_each(?))", (json.dumps(list(used)),)
-        )
-        if cursor.rowcount:
-            self._others_must_forget()
-        return cursor.rowcount
 
     # --- what nothing refers to -----------------------------------------------------------------------------
 
@@ -112,7 +138,7 @@ class Deleter:
             ).fetchone()
             if row is None or not self._delete_unused("nodes", node):
                 return 0
-            self.nodes += 1
+            self.counts["nodes"] += 1
             if row["explanation"] is not None:
                 self._delete_unused("explanations", row["explanation"])
             self._collect_blocks({row["block"], row["gap"]})
@@ -126,7 +152,7 @@ class Deleter:
             if block and self._is_unused("blocks", block):
                 self._search.forget_block(block)
                 self._lots.delete(block)
-                self.blocks += 1
+                self.counts["blocks"] += 1
 
     def _is_unused(self, table: str, key: int) -> bool:
         statement = f"SELECT {self._unused[table]}"
@@ -139,6 +165,15 @@ class Deleter:
     def _others_must_forget(self) -> None:
         """Whoever remembers ids looks at this count when it begins to write (`StorageSession`)."""
         self._connection.execute("UPDATE deletions SET count = count + 1")
+
+
+def named_fields(connection: sqlite3.Connection, condition: str, parameters: tuple[int, ...]) -> set[int]:
+    """Return the header fields that requests and responses under a condition name by their ids."""
+    found: set[int] = set()
+    for table, key in (("requests", "t.n"), ("responses", "t.request")):
+        statement = _FIELDS.format(table=table, condition=condition.format(key=key))
+        found.update(row[0] for row in connection.execute(statement, parameters).fetchall())
+    return found
 
 
 def references(connection: sqlite3.Connection) -> Mapping[str, str]:

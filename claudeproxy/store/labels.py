@@ -20,7 +20,7 @@ K = TypeVar("K")
 OUTDATED = "outdated"  # others tell something by which it can be explained better
 UNSETTLED = "unsettled"  # explained while it was in flight; what its end adds is to come
 
-MAX_REMEMBERED = 16_384  # entries in a memory
+MAX_REMEMBERED = 8_192  # entries in a memory
 
 
 class Labels:
@@ -36,7 +36,10 @@ class Labels:
 
     def rules(self, version: str) -> int:
         """Return the number of a version of the rules."""
-        return rules_id(self._connection, version)
+        if (known := self._known.get((version,))) is None:
+            known = rules_id(self._connection, version)
+            remember(self._known, (version,), known)
+        return known
 
     def label(self, segment: Segment) -> int:
         """Return the number of what this segment shares with others: source, kind, path, rule, evidence, confidence."""
@@ -67,15 +70,18 @@ class Labels:
     def source(self, source: Source) -> int:
         """Return the number of a source."""
         values = (source.type.value, clean(source.name), clean(source.plugin), clean(source.via), clean(source.label))
-        self._connection.execute(
-            "INSERT OR IGNORE INTO sources (type, name, plugin, via, label) VALUES (?, ?, ?, ?, ?)", values
-        )
-        row = self._connection.execute(
-            "SELECT id FROM sources WHERE type = ? AND ifnull(name, '') = ifnull(?, '')"
-            " AND ifnull(plugin, '') = ifnull(?, '') AND ifnull(via, '') = ifnull(?, '')",
-            values[:4],
-        ).fetchone()
-        return int(row[0])
+        if (known := self._known.get(values)) is None:
+            self._connection.execute(
+                "INSERT OR IGNORE INTO sources (type, name, plugin, via, label) VALUES (?, ?, ?, ?, ?)", values
+            )
+            row = self._connection.execute(
+                "SELECT id FROM sources WHERE type = ? AND ifnull(name, '') = ifnull(?, '')"
+                " AND ifnull(plugin, '') = ifnull(?, '') AND ifnull(via, '') = ifnull(?, '')",
+                values[:4],
+            ).fetchone()
+            known = int(row[0])
+            remember(self._known, values, known)
+        return known
 
 
 def rules_id(connection: sqlite3.Connection, version: str) -> int:

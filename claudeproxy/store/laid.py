@@ -41,13 +41,12 @@ class Laid:
         blocks, labels, after = list(account.blocks), account.accuracy, account.after
         if len(blocks) != len(path):
             blocks, labels = [0] * len(path), (Accuracy.EXACT,) * len(path)
-        for index, step in enumerate(path):
-            if step.explanation is None:
-                after += blocks[index]
-                blocks[index] = 0
+        for index in [index for index, step in enumerate(path) if step.explanation is None]:
+            after += blocks[index]
+            blocks[index] = 0
         rest = account.total - account.before - account.unseen - after - sum(blocks)
         return cls(
-            packed=[pack(tokens, _LABELS[label]) for tokens, label in zip(blocks, labels, strict=True)],
+            packed=list(map(pack, blocks, map(_LABELS.__getitem__, labels))),
             before=account.before,
             unseen=account.unseen,
             after=after,

@@ -23,6 +23,7 @@ from claudeproxy.store.schema import (
     feedback,
     lineage,
     lots,
+    parts,
     quota,
     retention,
     runs,
@@ -66,6 +67,7 @@ MIGRATIONS = (
     Migration(name="m0028_unfinished", statements=unfinished.STATEMENTS),
     Migration(name="m0029_lots", statements=(*lots.STATEMENTS, *VIEWS)),
     Migration(name="m0030_runs", statements=runs.STATEMENTS),
+    Migration(name="m0031_parts", statements=parts.STATEMENTS),
 )
 
 

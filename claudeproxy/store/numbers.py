@@ -16,6 +16,7 @@ from __future__ import annotations
 import json
 import zlib
 from itertools import pairwise
+from operator import mul
 from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
@@ -48,6 +49,9 @@ class Priced(NamedTuple):
 
     def cost(self, taken: Sequence[int]) -> int | None:
         """The cost of so many tokens of each class; None where a price is unknown."""
+        if None not in self.units:
+            whole: int = sum(map(mul, taken, self.units))
+            return whole
         if all(unit is None for unit in self.units):
             return None
         cost = 0

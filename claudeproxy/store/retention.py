@@ -12,18 +12,20 @@ made of the file. The sums of what has gone stay in the day history.
 from __future__ import annotations
 
 import time
+from collections import deque
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from claudeproxy.errors import NotFoundError, ValidationError
 from claudeproxy.store.codec import Codec
-from claudeproxy.store.deletion import Deleter, references
+from claudeproxy.store.deletion import COUNTED, Deleter, named_fields, references
 from claudeproxy.store.listing import list_query
 from claudeproxy.store.queries import REQUEST_IDS, find
 from claudeproxy.store.search import SearchIndex
 from claudeproxy.store.steps import Steps
 from claudeproxy.store.tree import BlockTree
 from claudeproxy.store.values import RequestFilters, RetentionReport
+from claudeproxy.store.words import Words
 
 if TYPE_CHECKING:
     import sqlite3
@@ -31,24 +33,19 @@ if TYPE_CHECKING:
 
     from claudeproxy.store.storage import CaptureStorage
 
-_MOST_AT_ONCE = 64  # requests in one step; some take a millisecond each
-_COLLECTED = 0.6  # of a step, when it stops collecting: then the index takes its words out
+_MOST_AT_ONCE = 64  # requests in one step
+_FEWEST = 8  # requests that are deleted for want of space
+_TAKEN = 0.6  # of a step, when it stops deleting or collecting: then the index takes its words out
 _MERGED = 0.5  # of a step, when it stops merging: FTS5 merges a common word, some milliseconds, as a whole
 _MERGE_AFTER = 4  # steps, each of which adds a piece to the search index; at 16 the next commit would merge them
 _AT_ONCE_READ = 500  # requests whose headers are looked through in one query
+
+_T = TypeVar("_T", int, str)
 
 _NEWEST = 1 << 62  # no request has this number
 
 _EXPIRED = "SELECT n FROM requests WHERE request_initiated < ? AND state <> 'in_flight' ORDER BY request_initiated"
 _OLDEST = "SELECT n FROM requests WHERE state <> 'in_flight' ORDER BY request_initiated LIMIT ?"
-_HOMELESS = """
-SELECT id FROM nodes WHERE introduced IN (
-  SELECT DISTINCT introduced FROM nodes WHERE introduced IS NOT NULL AND introduced NOT IN (SELECT n FROM requests))
-ORDER BY id DESC
-"""
-_FIELDS = """
-SELECT DISTINCT h.value FROM {table} t, json_each(t.header_data) h WHERE h.type = 'integer' AND {condition}
-"""
 
 
 class Retention:
@@ -64,9 +61,9 @@ class Retention:
         self._unused: Mapping[str, str] | None = None
         self._began = time.monotonic()
         self._before = self._steps.file_bytes()
-        self._at_once = _MOST_AT_ONCE // 8
         self._unmerged = 0  # steps since the search index was merged
-        self._counts = {"requests": 0, "responses": 0, "feedback": 0, "nodes": 0, "blocks": 0}
+        self._merged_last = -1  # part of it
+        self._counts = dict.fromkeys(COUNTED, 0)
 
     def expire(
         self,
@@ -89,7 +86,7 @@ class Retention:
         self._delete(old)
         while max_bytes is not None and (beyond := self._beyond(max_bytes, 0)):
             # Half of what would do if all were of one size: they share most of it, and too much must not go.
-            oldest = [row[0] for row in self._read(_OLDEST, max(self._at_once, beyond // 2))]
+            oldest = [row[0] for row in self._read(_OLDEST, max(_FEWEST, beyond // 2))]
             if not oldest:
                 break
             self._delete(oldest)
@@ -156,18 +153,11 @@ class Retention:
         """Delete requests, and what nothing else needs of theirs, from the search index too."""
         at = 0
         while at < len(numbers):
-            batch = numbers[at : at + self._at_once]
-            at += len(batch)
             with self._steps.step() as connection:
-                self._count(connection, batch)
-                self._deleter(connection).delete(batch)
-            used = self._steps.used
+                deleter = self._deleter(connection)
+                at += deleter.delete(numbers[at : at + _MOST_AT_ONCE], self._enough)
+                self._count(deleter)
             self._merge_some()
-            # As many in the next step as should take its time.
-            if used > 1:
-                self._at_once = max(1, self._at_once // 2)
-            elif used < 0.5:
-                self._at_once = min(_MOST_AT_ONCE, self._at_once * 2)
         if numbers:
             self._collect()
             self._merge()
@@ -177,50 +167,69 @@ class Retention:
         while more:
             with self._steps.step() as connection:
                 deleter = self._deleter(connection)
-                more = deleter.collect(lambda: self._steps.share() >= _COLLECTED)
-                self._counts["nodes"] += deleter.nodes
-                self._counts["blocks"] += deleter.blocks
+                more = deleter.collect(self._enough)
+                self._count(deleter)
             self._merge_some()
 
     def _merge_some(self) -> None:
         """Now and then merge what the steps have written to the index: else somebody's commit would, all at once."""
         self._unmerged += 1
-        if self._unmerged >= _MERGE_AFTER:
-            self._unmerged = 0
-            with self._steps.step() as connection:
-                self._search(connection).merge()
+        if self._unmerged < _MERGE_AFTER:
+            return
+        self._unmerged = 0
+        with self._steps.step() as connection:
+            words = Words(connection)
+            torn = deque(words.torn())
+            torn.rotate(-sum(part <= self._merged_last for part in torn))  # who had no turn the last time begins
+            while torn and self._steps.share() < _MERGED:
+                self._merged_last = torn.popleft()
+                words.merge(self._merged_last)
 
     def _merge(self) -> None:
-        """Merge the search index into one piece: deleted words stay in it until then."""
-        begin, more = True, True
-        while more:
-            with self._steps.step() as connection:
-                search = self._search(connection)
-                more, begin = search.merge(everything=begin), False
-                while more and self._steps.share() < _MERGED:
-                    more = search.merge()
-                if not more:
-                    search.set_merged()
+        """Let deleted words leave the search index: they stay in its parts until those are merged, or dropped."""
+        for part in self._parts(Words.worn):
+            more = True
+            while more:
+                with self._steps.step() as connection:
+                    more = self._search(connection).move(part, self._answer, self._enough)
+        for table in self._parts(Words.retired):
+            more = True
+            while more:
+                with self._steps.step() as connection:
+                    more = Words(connection).drop(table, self._enough)
+        for part in self._parts(Words.torn):
+            with self._storage.reading() as connection:
+                pages = Words(connection).pages(part)
+            begin, more = True, True
+            while more:
+                with self._steps.step() as connection:
+                    words = Words(connection)
+                    more, begin = words.merge(part, pages, everything=begin), False
+                    while more and self._steps.share() < _MERGED:
+                        more = words.merge(part, pages)
+                    if not more:
+                        words.merged(part)
+
+    def _parts(self, which: Callable[[Words], Sequence[_T]]) -> Sequence[_T]:
+        with self._storage.reading() as connection:
+            return which(Words(connection))
 
     def _clean(self) -> None:
         self._collect()  # what an earlier run, that was stopped, has left
-        with self._storage.reading() as connection:
-            merged = self._search(connection).is_merged()
-        if not merged:
-            self._merge()
+        self._merge()
         self._introduce_again()
         self._sweep_fields()
         self._steps.give_back()
 
     def _introduce_again(self) -> None:
-        homeless = [row[0] for row in self._read(_HOMELESS)]
-        at = 0
-        while at < len(homeless):
+        with self._storage.reading() as connection:
+            found = deque(self._search(connection).introducers())
+        while found:
             with self._steps.step() as connection:
                 search = self._search(connection)
-                while at < len(homeless) and self._steps.share() < 1:
-                    search.introduce_again(homeless[at])
-                    at += 1
+                search.introduce_again(found.popleft())
+                while found and self._steps.share() < 1:
+                    search.introduce_again(found.popleft())
 
     def _sweep_fields(self) -> None:
         """Delete header fields that no request or response names. Their ids stand in JSON: no foreign key tells."""
@@ -229,11 +238,11 @@ class Retention:
         used: set[int] = set()
         for low in range(0, newest, _AT_ONCE_READ):
             with self._storage.reading() as connection:
-                used |= _fields(connection, "{key} > ? AND {key} <= ?", (low, min(newest, low + _AT_ONCE_READ)))
+                used |= named_fields(connection, "{key} > ? AND {key} <= ?", (low, min(newest, low + _AT_ONCE_READ)))
         with self._steps.step() as connection:
-            used |= _fields(connection, "{key} > ?", (newest,))  # came or ended while we looked
+            used |= named_fields(connection, "{key} > ?", (newest,))  # came or ended while we looked
             for number in open_ones:
-                used |= _fields(connection, "{key} = ?", (number,))
+                used |= named_fields(connection, "{key} = ?", (number,))
             self._deleter(connection).delete_fields(used)
 
     def _forget_owners(self, living: Collection[str]) -> None:
@@ -254,11 +263,12 @@ class Retention:
     def _answer(self, number: int) -> object:
         return self._storage.response_json(self._read("SELECT id FROM requests WHERE n = ?", number)[0][0])
 
-    def _count(self, connection: sqlite3.Connection, numbers: Sequence[int]) -> None:
-        marks = ", ".join("?" * len(numbers))
-        for table, key in (("requests", "n"), ("responses", "request"), ("feedback", "request")):
-            query = f"SELECT count(*) FROM {table} WHERE {key} IN ({marks})"  # noqa: S608 - ours
-            self._counts[table] += int(connection.execute(query, tuple(numbers)).fetchone()[0])
+    def _count(self, deleter: Deleter) -> None:
+        for name, number in deleter.counts.items():
+            self._counts[name] += number
+
+    def _enough(self) -> bool:
+        return self._steps.share() >= _TAKEN
 
     def _read(self, statement: str, *parameters: object) -> list[sqlite3.Row]:
         with self._storage.reading() as connection:
@@ -283,11 +293,3 @@ class Retention:
             longest_step=self._steps.longest,
             dry_run=planned is not None,
         )
-
-
-def _fields(connection: sqlite3.Connection, condition: str, parameters: tuple[int, ...]) -> set[int]:
-    found: set[int] = set()
-    for table, key in (("requests", "t.n"), ("responses", "t.request")):
-        statement = _FIELDS.format(table=table, condition=condition.format(key=key))
-        found.update(row[0] for row in connection.execute(statement, parameters).fetchall())
-    return found

@@ -91,11 +91,12 @@ class SourceRuns:
         """
         run = self._connection.execute
         (left,) = run("SELECT lane FROM requests WHERE n = ?", (number,)).fetchone()
-        count, newest = run("SELECT count(*), max(n) FROM requests WHERE lane = ?", (left,)).fetchone()
-        if newest == number:
-            run("DELETE FROM source_runs WHERE lane = ? AND first = ?", (left, number))
-            if count > 1:
-                return left, left
+        if left is not None:
+            count, newest = run("SELECT count(*), max(n) FROM requests WHERE lane = ?", (left,)).fetchone()
+            if newest == number:
+                run("DELETE FROM source_runs WHERE lane = ? AND first = ?", (left, number))
+                if count > 1:
+                    return left, left
         for (lane,) in run(_BEFORE, (number,)).fetchall():
             count, newest = run("SELECT count(*), max(n) FROM requests WHERE lane = ?", (lane,)).fetchone()
             if count < _MOST and newest < number:

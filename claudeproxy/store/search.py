@@ -1,18 +1,20 @@
 """The full-text index: which request brought a text, and which carried it.
 
 Apart from `queries`, which only asks, because this also keeps the index: a repeatable step after a request has ended,
-undone by deletion, made again from the captures at any time. The index has no content of its own. A text is found where
-it came in: with the answer that said it, or with the earliest request whose path goes through a node with its block
-(`nodes.introduced`). Tools are not indexed: whoever looks for a word does not want every request's list of schemas.
+undone by deletion, made again from the captures at any time. The index has no content of its own; the words are in
+`words`. A text is found where it came in: with the answer that said it, or with the earliest request whose path goes
+through a node with its block (`nodes.introduced`). Tools are not indexed: whoever looks for a word does not want every
+request's list of schemas.
 """
 
 from __future__ import annotations
 
 from hashlib import sha256
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from claudeproxy.store.places import MASKED, section_of
 from claudeproxy.store.wording import VERSION, answer_texts, block_text
+from claudeproxy.store.words import Words
 
 if TYPE_CHECKING:
     import sqlite3
@@ -21,12 +23,9 @@ if TYPE_CHECKING:
     from claudeproxy.store.tree import BlockTree
 
 _TOOLS = 0  # places.SECTIONS
-_MERGE_PAGES = 16  # of the index in one step: a few milliseconds; 64 were 20 to 50 where the index is large
-_MERGING = {"automerge": 4, "crisismerge": 16}  # when FTS5 merges unasked: pieces of a size; as it has it by itself
-_MOST_PIECES = 1999  # that FTS5 can have, less one
-_WORDS = 0  # in ``abandoned_nodes``: the root, which goes with nobody, stands for words that are still in the index
+_MOVED = 64  # documents in one step
 
-_MATCHED = "SELECT rowid FROM search_words WHERE search_words MATCH :q"
+_MATCHED = "SELECT document FROM search_found WHERE words MATCH :q"
 
 # Conditions on captured_requests c; :q is a `wording.match_expression`.
 INTRODUCED = f"""
@@ -45,6 +44,23 @@ c.n IN (
   UNION SELECT q.n FROM carrying y JOIN requests q ON q.context_node = y.node AND q.context_node IS NOT NULL
   UNION SELECT request FROM search_answers WHERE document IN ({_MATCHED}))
 """  # noqa: S608
+# Nodes whose earliest request is gone, children before their parents.
+_HOMELESS = """
+SELECT id, parent, introduced FROM nodes WHERE introduced IN (
+  SELECT DISTINCT introduced FROM nodes WHERE introduced IS NOT NULL AND introduced NOT IN (SELECT n FROM requests))
+ORDER BY id DESC
+"""
+# Of a node: itself, and its children that know theirs.
+_EARLIEST = """
+SELECT min(n) FROM (
+  SELECT min(n) AS n FROM requests WHERE node = ?1
+  UNION ALL SELECT min(introduced) FROM nodes WHERE parent = ?1 AND introduced IN (SELECT n FROM requests))
+"""
+_INTRODUCE = """
+UPDATE nodes SET introduced = (SELECT min(n) FROM (
+  SELECT min(n) AS n FROM requests WHERE node = ?1
+  UNION ALL SELECT min(introduced) FROM nodes WHERE parent = ?1)) WHERE id = ?1
+"""
 UNSEARCHED = """
 SELECT id FROM requests q WHERE state <> 'in_flight'
 AND NOT EXISTS (SELECT 1 FROM searched s WHERE s.request = q.n AND s.version = ?)
@@ -53,12 +69,21 @@ ORDER BY n LIMIT ?
 """
 
 
+class Introducer(NamedTuple):
+    """The earliest request through a node: the one that was, and the one that is; None when there is none any more."""
+
+    node: int
+    gone: int
+    now: int | None
+
+
 class SearchIndex:
     """The index of one database. The caller holds the transaction."""
 
     def __init__(self, connection: sqlite3.Connection, tree: BlockTree) -> None:
         self._connection = connection
         self._tree = tree
+        self.words = Words(connection)
         self.lots = tree.lots  # where it reads what it is to forget
         self._current = False
         self._gone: list[tuple[int, str]] = []  # documents whose words are still in the index
@@ -88,7 +113,7 @@ class SearchIndex:
         run = self._connection.execute
         for table in ("searched", "search_answers", "search_blocks", "search_documents"):
             run(f"DELETE FROM {table}")  # noqa: S608 - ours
-        run("INSERT INTO search_words (search_words) VALUES ('delete-all')")
+        self.words.clear()
         run("UPDATE nodes SET introduced = NULL WHERE introduced IS NOT NULL")
 
     def forget_block(self, block: int) -> None:
@@ -111,59 +136,64 @@ class SearchIndex:
             self._forget(row[0], lambda: answer_texts(read()))
 
     def take_out(self) -> None:
-        """Take the words of forgotten documents out of the index; to be called before the transaction ends.
+        """Take the words of forgotten documents out of the index; to be called before the transaction ends."""
+        if self._gone:
+            self.words.take_out(self._gone)
+            self._gone.clear()
+            self.going = 0
 
-        All at once and in order: FTS5 writes out what it has gathered whenever a document comes before the last one.
-        It would also merge what it has written, as much as it likes: whoever deletes much calls `merge`, in steps.
+    def move(self, part: int, read: Callable[[int], object], enough: Callable[[], bool]) -> bool:
+        """Move what is left in a worn part to the last one until it is `enough`; tell whether more is left there.
+
+        One of which nothing is left is retired.
+
+        :param read: gives the message that answered a request, by the request's number.
         """
-        if not self._gone:
-            return
-        self._set("automerge", 0)
-        self._set("crisismerge", _MOST_PIECES)
-        self._connection.executemany(
-            "INSERT INTO search_words (search_words, rowid, text) VALUES ('delete', ?, ?)", sorted(self._gone)
-        )
-        self._gone.clear()
-        self.going = 0
-        self._connection.execute("INSERT OR IGNORE INTO abandoned_nodes VALUES (?)", (_WORDS,))
-        self._connection.execute("SAVEPOINT taken_out")  # FTS5 writes at a savepoint what it would write at the commit
-        self._connection.execute("RELEASE taken_out")
-        for option, usual in _MERGING.items():
-            self._set(option, usual)
+        run = self._connection.execute
+        self.words.leave(part)
+        run("PRAGMA defer_foreign_keys = ON")  # until the commit: a document gets another id
+        for document, text_hash in self.words.documents(part, _MOVED):
+            text = self._text(document, text_hash, read)
+            run("DELETE FROM search_documents WHERE id = ?", (document,))
+            moved = None if text is None else self._document(text)
+            for table in ("search_blocks", "search_answers"):
+                if moved is None:  # it cannot be read any more, and so not be taken out later
+                    run(f"DELETE FROM {table} WHERE document = ?", (document,))  # noqa: S608 - ours
+                else:
+                    run(f"UPDATE {table} SET document = ? WHERE document = ?", (moved, document))  # noqa: S608
+            if enough():
+                break
+        if self.words.documents(part, 1):
+            return True
+        self.words.retire(part)
+        return False
 
-    def introduce_again(self, node: int) -> None:
-        """Find the earliest request through a node whose first one is gone. Children come before their parents."""
-        self._connection.execute(
-            """
-            UPDATE nodes SET introduced = (SELECT min(n) FROM (
-              SELECT min(n) AS n FROM requests WHERE node = ?1
-              UNION ALL SELECT min(introduced) FROM nodes WHERE parent = ?1)) WHERE id = ?1
-            """,
-            (node,),
-        )
+    def introducers(self) -> list[Introducer]:
+        """Find for each node whose earliest request is gone the one that is the earliest now; needs no transaction.
 
-    def merge(self, *, everything: bool = False) -> bool:
-        """Do one step of merging the index, so that deleted words leave it; tell whether more is to be done.
-
-        :param everything: begin to merge all of it into one piece; then go on with false.
+        A node may have thousands of children, all of which are looked at: nobody is to wait for that.
         """
-        before = self._connection.total_changes
-        pages = -_MERGE_PAGES if everything else _MERGE_PAGES
-        self._connection.execute("INSERT INTO search_words (search_words, rank) VALUES ('merge', ?)", (pages,))
-        return self._connection.total_changes - before >= 2  # as SQLite's documentation says (FTS5, "merge")
+        homeless = [tuple(row) for row in self._connection.execute(_HOMELESS).fetchall()]
+        earliest: dict[int, int] = {}
+        found = []
+        for node, parent, gone in homeless:  # children before their parents
+            known = [self._connection.execute(_EARLIEST, (node,)).fetchone()[0], earliest.get(node)]
+            now = min((number for number in known if number is not None), default=None)
+            if now is not None:
+                earliest[parent] = min(now, earliest.get(parent, now))
+            found.append(Introducer(node, gone, now))
+        return found
 
-    def is_merged(self) -> bool:
-        """Tell whether no words are in the index that were to leave it: a merge of everything has seen its end."""
-        statement = "SELECT 1 FROM abandoned_nodes WHERE node = ?"
-        return self._connection.execute(statement, (_WORDS,)).fetchone() is None
-
-    def set_merged(self) -> None:
-        """Note that everything was merged. Whoever was stopped before has left that for the next one to see."""
-        self._connection.execute("DELETE FROM abandoned_nodes WHERE node = ?", (_WORDS,))
-
-    def _set(self, name: str, value: int) -> None:
-        """Set an option of FTS5, which is kept in the database: to be set back in the same transaction."""
-        self._connection.execute("INSERT INTO search_words (search_words, rank) VALUES (?, ?)", (name, value))
+    def introduce_again(self, found: Introducer) -> None:
+        """Note a node's earliest request; where the database has changed since, look again."""
+        node, gone, now = found
+        changed = self._connection.execute(
+            "UPDATE nodes SET introduced = ?3 WHERE id = ?1 AND introduced = ?2"
+            " AND EXISTS (SELECT 1 FROM requests WHERE n = ?3)",
+            (node, gone, now),
+        ).rowcount
+        if not changed:
+            self._connection.execute(_INTRODUCE, (node,))
 
     # --- documents ------------------------------------------------------------------------------------------
 
@@ -189,8 +219,18 @@ class SearchIndex:
             row = self._connection.execute(
                 "INSERT INTO search_documents (text_hash) VALUES (?) RETURNING id", (digest,)
             ).fetchone()
-            self._connection.execute("INSERT INTO search_words (rowid, text) VALUES (?, ?)", (row[0], text))
+            self.words.add(row[0], text)
         return int(row[0])
+
+    def _text(self, document: int, text_hash: bytes, read: Callable[[int], object]) -> str | None:
+        """Read a document's text from where it stands."""
+        run = self._connection.execute
+        texts: list[str] = []
+        if row := run("SELECT block FROM search_blocks WHERE document = ? LIMIT 1", (document,)).fetchone():
+            texts = [block_text(self._tree.read_block(row[0]))]
+        elif row := run("SELECT request FROM search_answers WHERE document = ? LIMIT 1", (document,)).fetchone():
+            texts = answer_texts(read(row[0]))
+        return next((text for text in texts if _text_hash(text) == text_hash), None)
 
     def _forget(self, document: int, texts: Callable[[], Iterable[str]]) -> None:
         row = self._connection.execute(

@@ -9,7 +9,7 @@ Indexes count the blocks of the path from 0, in prompt order. A literal is bytes
 
 from __future__ import annotations
 
-from itertools import permutations
+from itertools import chain, permutations
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 import msgspec
@@ -99,23 +99,16 @@ def assemble(path: Sequence[PathStep], skeleton: Skeleton, load: Callable[[int],
     def text(literal: Literal) -> bytes:
         return load(literal) if isinstance(literal, int) else literal
 
-    cuts = {cut.index: cut for cut in skeleton.cuts}
-    gaps = {gap.index: gap for gap in skeleton.gaps}
-    masks = {mask.index: mask for mask in skeleton.masks}
-    sections: tuple[list[int], list[int], list[int]] = ([], [], [])
-    for index, step in enumerate(path):
-        sections[section_of(step.place)].append(index)
-    pieces: list[bytes] = []
-    for section in ORDERS[skeleton.order]:
-        for index in sections[section]:
-            step = path[index]
-            gap = gaps.get(index)
-            pieces += [load(step.gap)] if gap is None else [text(literal) for literal in gap.literals]
-            mask = masks.get(index)
-            block = load(step.block) if mask is None else text(mask.literal)
-            if (cut := cuts.get(index)) is None:
-                pieces.append(block)
-            else:
-                pieces += [block[: cut.offset], text(cut.literal), block[cut.offset :]]
-    pieces += [text(literal) for literal in skeleton.tail]
-    return b"".join(pieces)
+    gaps = [load(step.gap) for step in path]
+    blocks = [load(step.block) for step in path]
+    for gap in skeleton.gaps:
+        gaps[gap.index] = b"".join(map(text, gap.literals))
+    for mask in skeleton.masks:
+        blocks[mask.index] = text(mask.literal)
+    for cut in skeleton.cuts:
+        block = blocks[cut.index]
+        blocks[cut.index] = block[: cut.offset] + text(cut.literal) + block[cut.offset :]
+    sections = [ORDERS[skeleton.order].index(section_of(step.place)) for step in path]
+    document = sorted(range(len(path)), key=sections.__getitem__)
+    pieces = chain.from_iterable((gaps[index], blocks[index]) for index in document)
+    return b"".join((*pieces, *map(text, skeleton.tail)))

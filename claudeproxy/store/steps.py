@@ -4,8 +4,9 @@ Apart from `retention`, which says what is done, because this says how long anyb
 is one transaction of some milliseconds, and after each comes a pause, in which whoever waits for the lock gets it
 (waiters sleep between attempts, so a writer that never pauses starves them). Readers never wait.
 
-What a step may take is counted in processor time as well. On a machine where four programs want each processor ten
-milliseconds of the clock are two of work, most of them spent on what every step costs, however little it does.
+A step looks at the clock between its parts and ends early enough for its commit, as long as the last ones took. What it
+may take is counted in processor time as well. On a machine where four programs want each processor ten milliseconds of
+the clock are two of work, most of them spent on what every step costs, however little it does.
 
 What a step has written goes from the write-ahead log into the file after it, without the lock. SQLite would leave that
 to whoever's commit finds it long: to the recorder's, which would wait for the disk to take it.
@@ -13,6 +14,7 @@ to whoever's commit finds it long: to the recorder's, which would wait for the d
 
 from __future__ import annotations
 
+import math
 import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
 _STEP = 0.008  # seconds of the processor that a step aims at; capture may be kept waiting twelve times as long
 _LONGEST = 0.02  # seconds of the clock, where others use the processor too
 _SHORTEST_PAUSE = 0.003
+_FORGOTTEN = 0.9  # what is left with each step of the longest commit
 _LONG_LOG = 0.8  # of the write-ahead log's length at which others' commits move it: then it is to begin anew
 _SHORT_LOG = 1_000_000  # bytes of it that may stay there: most deletions write less
 _RESTART_WAIT = 5  # ms: while a checkpoint waits for readers, nobody can write; there is another after the next step
@@ -43,9 +46,9 @@ class Steps:
         self._pause = pause
         self._log = storage.path.with_name(f"{storage.path.name}-wal")
         self._began = (0.0, 0.0)
+        self._commit = 0.0  # seconds of the clock that the next one may take
         self.last = 0.0
         self.longest = 0.0
-        self.used = 0.0  # by the last step: its `share` at its end
 
     @contextmanager
     def step(self) -> Iterator[sqlite3.Connection]:
@@ -56,29 +59,39 @@ class Steps:
         with self._storage.writing() as connection:
             self._began = (time.monotonic(), time.thread_time())
             yield connection
-        self.last = time.monotonic() - self._began[0]
+            worked = time.monotonic()
+        ended = time.monotonic()
+        self.last = ended - self._began[0]
         self.longest = max(self.longest, self.last)
-        self.used = self.share()
+        self._commit = min(max(ended - worked, self._commit * _FORGOTTEN), _LONGEST / 2)  # something must get done
         self._checkpoint()
         self._pause(max(_SHORTEST_PAUSE, self.last / 2))
 
     def share(self) -> float:
         """How much of its time the step under way has had: 1.0 when it is to end."""
         clock, processor = self._began
-        return max((time.monotonic() - clock) / _LONGEST, (time.thread_time() - processor) / _STEP)
+        took = time.monotonic() - clock + self._commit
+        return max(took / _LONGEST, (time.thread_time() - processor) / _STEP)
 
-    def give_back(self) -> None:
-        """Shrink the file by its free pages, then the write-ahead log to nothing if no reader holds on to it."""
+    def give_back(self, seconds: float = math.inf) -> bool:
+        """Shrink the file by its free pages, then the write-ahead log to nothing if no reader holds on to it.
+
+        Takes about so many `seconds` at the most; tells whether all pages were given back.
+        """
+        until = time.monotonic() + seconds
         while self._pragma("freelist_count"):
+            if time.monotonic() >= until:
+                return False
             with self.step() as connection:
                 # One page at a time: the statement must be stepped once for each, and `sqlite3` steps it once.
                 while self.share() < 1 and connection.execute("PRAGMA freelist_count").fetchone()[0]:
                     connection.execute("PRAGMA incremental_vacuum(1)").fetchall()
         self._checkpoint()
         for _ in range(_CHECKPOINTS):
-            if self._empty_log("TRUNCATE", _TRUNCATE_WAIT):
+            if self._empty_log("TRUNCATE", _TRUNCATE_WAIT) or time.monotonic() >= until:
                 break
             self._pause(0.1)
+        return True
 
     def used_bytes(self) -> int:
         """Bytes of the pages that hold something."""
@@ -95,8 +108,12 @@ class Steps:
         with self._storage.reading() as connection:
             pages = connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()[1]
             others = connection.execute("PRAGMA wal_autocheckpoint").fetchone()[0]
-        if pages >= _LONG_LOG * others:  # by itself it does only when nobody wrote while it was moved
-            self._empty_log("RESTART", _RESTART_WAIT)
+            if pages < _LONG_LOG * others:
+                return
+            # By itself it begins anew only when nobody wrote while it was moved. Only then, too, does SQLite wait for
+            # the disk to take the file: what came meanwhile is little, and moved again that is not left for the lock.
+            connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+        self._empty_log("RESTART", _RESTART_WAIT)
 
     def _empty_log(self, how: str, wait: int) -> bool:
         """Move what is left of it while nobody writes; tell whether no reader held on to it."""

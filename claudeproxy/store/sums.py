@@ -11,7 +11,7 @@ import json
 from collections import defaultdict
 from itertools import accumulate
 from math import inf
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from claudeproxy.sansio.sharing import share
 from claudeproxy.store.numbers import BEFORE, UNSEEN
@@ -19,12 +19,15 @@ from claudeproxy.store.runs import SourceRow, SourceRuns
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from claudeproxy.store.numbers import Priced
     from claudeproxy.store.skeleton import PathStep
 
-MAX_REMEMBERED = 16_384  # explanations, and divisions of a block: some 10 MB together
+MAX_REMEMBERED = 8_192  # explanations, and divisions of a block: some 5 MB together
+_RECENT = 4  # beginnings, of the main conversation and its agents
+_MAX_BEGINNING = 4_096  # blocks of one
+_PIECES, _LABEL = 4, 5  # behind the tokens of each price class
 
 _SEGMENTS = """
 SELECT s.explanation, l.source, s.tokens FROM segments s JOIN segment_labels l ON l.id = s.label
@@ -32,14 +35,17 @@ WHERE s.explanation IN (SELECT value FROM json_each(?)) ORDER BY s.explanation, 
 """
 
 
-class _Sum:
-    """What one source has in a request: tokens of each price class, number of pieces, the least sure label."""
+class _Beginning(NamedTuple):
+    """The sums over the beginning of a prompt that lies in the first of its price classes: the next turn goes on there.
 
-    __slots__ = ("accuracy", "pieces", "tokens")
+    Sums are tokens of each price class, number of pieces and the least sure label, by source.
+    """
 
-    def __init__(self) -> None:
-        self.tokens = [0, 0, 0, 0]
-        self.pieces = self.accuracy = 0
+    before: Sequence[Sequence[int]]
+    explanations: Sequence[int | None]
+    packed: Sequence[int]
+    sums: Mapping[int, Sequence[int]]
+    tokens: int
 
 
 class SourceSums:
@@ -50,60 +56,100 @@ class SourceSums:
         self._runs = SourceRuns(connection)
         self._segments: dict[int, tuple[tuple[int, ...], tuple[int, ...]]] = {}  # explanation: sources and sizes
         self._divided: dict[tuple[int, int], tuple[tuple[int, int, int], ...]] = {}  # by explanation and tokens
+        self._beginnings: tuple[_Beginning, ...] = ()  # the latest first
 
     def forget(self) -> None:
         """Forget explanations: their ids may have been rolled back."""
         self._segments.clear()
         self._divided.clear()
+        self._beginnings = ()
 
     def save(
         self,
         number: int,
-        path: Sequence[tuple[PathStep, int]],
+        path: Sequence[PathStep],
+        packed: Sequence[int],
         loose: Sequence[tuple[int, int, int, int]],
         priced: Priced | None,
         outputs: Sequence[SourceRow] | None = None,
     ) -> None:
         """Write the sums of a request's prompt, and what was billed beside it: without `outputs` that stays as it is.
 
-        :param path: the nodes with their packed numbers.
+        :param packed: the packed number of each node.
         :param loose: ordinal, tokens, label and source of each segment of no node.
         """
-        self._load({step.explanation for step, _ in path if step.explanation is not None})
-        sums: defaultdict[int, _Sum] = defaultdict(_Sum)
+        explanations = [step.explanation for step in path]
+        self._load({explanation for explanation in explanations if explanation is not None})
         ends = list(accumulate(priced.tokens)) if priced is not None else [inf]
-        at = price = 0  # how far the prompt has been laid over the classes of its bill
+        before = [one for one in loose if one[0] in (BEFORE, UNSEEN)]
+        known = self._beginning(before, explanations, packed, ends[0])
+        sums: defaultdict[int, list[int]] = defaultdict(lambda: [0] * 6)
+        at = price = start = 0  # how far the prompt has been laid over the classes of its bill
 
         def add(parts: Iterable[tuple[int, int, int]], label: int) -> None:
             """Add parts (source, tokens, pieces) in their order."""
             nonlocal at, price
             for source, tokens, pieces in parts:
                 one = sums[source]
-                one.pieces += pieces
-                if tokens and label > one.accuracy:
-                    one.accuracy = label
+                one[_PIECES] += pieces
+                if tokens and label > one[_LABEL]:
+                    one[_LABEL] = label
                 while at + tokens > ends[price] and price < len(ends) - 1:
-                    one.tokens[price] += (taken := int(ends[price]) - at)
+                    one[price] += (taken := int(ends[price]) - at)
                     at, tokens, price = at + taken, tokens - taken, price + 1
-                one.tokens[price] += tokens
+                one[price] += tokens
                 at += tokens
 
-        for ordinal, tokens, label, source in loose:
-            if ordinal in (BEFORE, UNSEEN):
+        if known is not None:
+            sums.update((source, list(one)) for source, one in known.sums.items())
+            at, start = known.tokens, len(known.packed)
+        else:
+            for _, tokens, label, source in before:
                 add([(source, tokens, 1)], label)
-        for step, packed in path:
-            if step.explanation is not None:
-                tokens, label = packed >> 2, packed & 3  # `numbers.unpack`, hundreds of times
-                whole = at + tokens <= ends[price]  # nearly every block has one price: its pieces need no order
-                add(self._parts(step.explanation, tokens) if whole else self._pieces(step.explanation, tokens), label)
+        for index in range(start, len(path)):
+            if (explanation := explanations[index]) is None:
+                continue
+            tokens, label = packed[index] >> 2, packed[index] & 3  # `numbers.unpack`, hundreds of times
+            whole = at + tokens <= ends[price]  # nearly every block has one price: its pieces need no order
+            if not whole and price == 0 and index > start:
+                self._remember(before, explanations[:index], packed[:index], sums, at)
+            add(self._parts(explanation, tokens) if whole else self._pieces(explanation, tokens), label)
         for ordinal, tokens, label, source in loose:
             if ordinal not in (BEFORE, UNSEEN):
                 add([(source, tokens, 1)], label)
         rows = [
-            SourceRow(source, sum(one.tokens), one.accuracy, priced and priced.cost(one.tokens), one.pieces)
+            SourceRow(source, sum(laid := one[:_PIECES]), one[_LABEL], priced and priced.cost(laid), one[_PIECES])
             for source, one in sorted(sums.items())
         ]
         self._runs.write(number, rows, outputs)
+
+    def _beginning(
+        self,
+        before: Sequence[Sequence[int]],
+        explanations: Sequence[int | None],
+        packed: Sequence[int],
+        end: float,
+    ) -> _Beginning | None:
+        """Return the longest remembered beginning of a prompt whose first price class ends here."""
+        for one in sorted(self._beginnings, key=lambda one: -len(one.packed)):
+            upto = len(one.packed)
+            beginning = (before, packed[:upto], explanations[:upto])
+            if one.tokens <= end and (one.before, one.packed, one.explanations) == beginning:
+                return one
+        return None
+
+    def _remember(
+        self,
+        before: Sequence[Sequence[int]],
+        explanations: Sequence[int | None],
+        packed: Sequence[int],
+        sums: Mapping[int, Sequence[int]],
+        tokens: int,
+    ) -> None:
+        if len(packed) <= _MAX_BEGINNING:
+            copied = {source: tuple(one) for source, one in sums.items()}
+            made = _Beginning(before, explanations, packed, copied, tokens)
+            self._beginnings = (made, *self._beginnings)[:_RECENT]
 
     def _load(self, explanations: set[int]) -> None:
         """Read the sources and sizes of the segments of explanations that are not known yet."""

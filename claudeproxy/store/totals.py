@@ -69,11 +69,12 @@ class RequestTotals:
         """Forget all ids: they may have been rolled back, or deleted by another process."""
         self._loose.clear()
 
-    def save_loose(self, number: int, segments: Sequence[Counted]) -> None:
-        """Store the segments of no node in place of what was there."""
-        self._connection.execute(
-            "DELETE FROM request_segments WHERE request = ? AND ordinal BETWEEN 0 AND ?", (number, _UNSEEN_ORDINAL)
-        )
+    def save_loose(self, number: int, segments: Sequence[Counted], *, first: bool) -> None:
+        """Store the segments of no node in place of what was there. `first`: the request has none."""
+        if not first:
+            self._connection.execute(
+                "DELETE FROM request_segments WHERE request = ? AND ordinal BETWEEN 0 AND ?", (number, _UNSEEN_ORDINAL)
+            )
         alike: dict[tuple[object, ...], tuple[Counted, int]] = {}  # the brackets between hundreds of messages
         for one in segments:
             s = one.segment
@@ -107,13 +108,13 @@ class RequestTotals:
                 key,
             ).fetchone()
             if row is None:
-                row = self._connection.execute(
+                known = self._connection.execute(
                     "INSERT INTO loose_segments"
                     ' (label, json_path, message_index, message_role, start, "end", tokens, content_hash)'
-                    " VALUES (?, ?, ?, ?, ?, ?, ?, ?) RETURNING id",
+                    " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
                     key,
-                ).fetchone()
-            known = int(row[0])
+                ).lastrowid
+            known = int(row[0] if row is not None else known or 0)
             remember(self._loose, key, known)
         return known
 

@@ -8,17 +8,19 @@ make a stale memory an IntegrityError, not a wrong link. Knows nothing of reques
 from __future__ import annotations
 
 from hashlib import sha256
+from operator import is_
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from claudeproxy.errors import CorruptBodyError
 from claudeproxy.store import places
 from claudeproxy.store.canonical import START, canonical_digest, link
-from claudeproxy.store.cutting import PLACEHOLDER
+from claudeproxy.store.cutting import PLACEHOLDER, same_beginning
 from claudeproxy.store.lots import Lots
 from claudeproxy.store.skeleton import Cut, Gap, Literal, Mask, PathStep, Skeleton, assemble, decode_skeleton
 
 if TYPE_CHECKING:
     import sqlite3
+    from collections.abc import Sequence
 
     from claudeproxy.store.codec import Codec
     from claudeproxy.store.cutting import CutBody, Piece
@@ -26,10 +28,10 @@ if TYPE_CHECKING:
 K = TypeVar("K")
 V = TypeVar("V")
 
-MAX_REMEMBERED = 16_384  # entries in each memory, 12 MB in all: some thirty conversations of five hundred blocks
-_MAX_GAP = 64  # bytes; ordinary ones are a comma and some brackets, a hostile one could be a megabyte of blanks
-_MAX_LAID = 4_096  # pieces, with their bytes, which `cutting` mostly holds as well
-_MAX_LAID_BYTES = 1 << 13  # a larger one is hashed again: few are
+MAX_REMEMBERED = 8_192  # entries in each memory, 6 MB in all: some fifteen conversations of five hundred blocks
+_SHORT = 256  # bytes of a gap or a cache_control member that is remembered; a hostile one could be a megabyte of blanks
+_RECENT = 3  # bodies whose paths are kept, with their pieces, which `cutting` mostly holds as well
+_MAX_LAID = 2 << 20  # bytes of one
 WORTH_SHARING = 16  # bytes of a literal; naming a block costs about 8
 
 
@@ -51,12 +53,11 @@ _ROOT = _Node(0, 0, None)
 
 
 class _Laid(NamedTuple):
-    """A piece that was laid behind a node: cutting gives the same one for what a turn repeats."""
+    """A body that was laid: cutting gives the same pieces for what a turn repeats."""
 
-    piece: Piece
-    parent: int
-    node: _Node
-    step: PathStep
+    pieces: Sequence[Piece]
+    path: Sequence[PathStep]
+    own: Sequence[int]  # pieces that are not what their nodes say
 
 
 class BlockTree:
@@ -68,18 +69,18 @@ class BlockTree:
         self.lots = Lots(connection, codec)
         self._blocks: dict[bytes, int] = {}
         self._nodes: dict[tuple[int, int, int], _Node] = {}
-        self._gaps: dict[int, bytes] = {}
+        self._short: dict[int, bytes] = {}
         self._roles: dict[str, int] = {}
         self._seen_literals: dict[bytes, None] = {}
         self._canonical: dict[int, bytes] = {}
-        self._laid: dict[int, _Laid] = {}  # by the identity of the piece
+        self._laid: tuple[_Laid, ...] = ()  # the latest first
 
     def forget(self) -> None:
         """Forget all ids: they may have been rolled back, or deleted by another process."""
         self.lots.forget()
         self._canonical.clear()
-        self._laid.clear()
-        for memory in (self._blocks, self._nodes, self._gaps, self._roles, self._seen_literals):
+        self._laid = ()
+        for memory in (self._blocks, self._nodes, self._short, self._roles, self._seen_literals):
             memory.clear()
 
     def store(self, body: bytes, cut: CutBody) -> StoredPath:
@@ -87,12 +88,16 @@ class BlockTree:
 
         :raises CorruptBodyError: when it does not. The caller rolls back to where it was, and stores the body whole.
         """
-        known: dict[int, bytes] = {0: b""}  # what the ids of this body mean, by the hash they were found under
-        path = self._lay(cut, known)
+        path, own = self._lay(cut)
+        # What the ids of this body mean, by the hash they were found under.
+        known = {step.block: piece.data for step, piece in zip(path, cut.pieces, strict=True)}
+        known |= {path[index].block: PLACEHOLDER for index in own if cut.pieces[index].masked}
+        known |= {gap: self.read_short(gap) for gap in {step.gap for step in path}}
+        known[0] = b""
         cuts, gaps, masks = [], [], []
-        for index, (piece, step) in enumerate(zip(cut.pieces, path, strict=True)):
-            known[step.gap] = self._gap(step.gap)
-            if known[step.gap] != b"".join(piece.gap):
+        for index in own:
+            piece = cut.pieces[index]
+            if known[path[index].gap] != b"".join(piece.gap):
                 gaps.append(Gap(index, tuple(self._literal(part, known) for part in piece.gap)))
             if piece.masked:
                 masks.append(Mask(index, piece.data))
@@ -103,13 +108,15 @@ class BlockTree:
         skeleton = Skeleton(cut.order, tail, tuple(cuts), tuple(gaps), tuple(masks))
         if assemble(path, skeleton, known.__getitem__) != body:
             raise CorruptBodyError("the body does not come back from its blocks")
+        if len(body) <= _MAX_LAID:
+            self._remember_path(cut.pieces, path, own)
         self.lots.finish()
         codec, packed = self._codec.compress(skeleton.encode())
         return StoredPath(path[-1].node if path else 0, bytes((codec,)) + packed, skeleton.references())
 
     def lay(self, cut: CutBody) -> list[PathStep]:
         """Return the path of a context that no body spells out: its nodes are made where they are new."""
-        path = self._lay(cut, {})
+        path, _ = self._lay(cut)
         self.lots.finish()
         return path
 
@@ -155,26 +162,50 @@ class BlockTree:
         """
         return self.lots.read(block)
 
+    def read_short(self, block: int) -> bytes:
+        """Return the bytes of a block that many requests have and that is mostly short: a gap, a cut-out member.
+
+        :raises CorruptBodyError: when it is missing or damaged.
+        """
+        if (data := self._short.get(block)) is None:
+            data = self.read_block(block)
+            if len(data) <= _SHORT:
+                _remember(self._short, block, data)
+        return data
+
     # --- content to ids -------------------------------------------------------------------------------------
 
-    def _lay(self, cut: CutBody, known: dict[int, bytes]) -> list[PathStep]:
-        path = []
+    def _lay(self, cut: CutBody) -> tuple[list[PathStep], list[int]]:
+        """Return the path of a body, and which of its pieces are not what their nodes say: it has more of them.
+
+        Pieces that are the very same as in a body before, behind the same node, are not looked at.
+        """
+        pieces = cut.pieces
+        like = max(self._laid, key=lambda one: sum(map(is_, one.pieces, pieces)), default=_Laid((), (), ()))
+        path: list[PathStep] = []
+        own: list[int] = []
         node = _ROOT
-        for depth, piece in enumerate(cut.pieces, 1):
-            laid = self._laid.get(id(piece))
-            if laid is not None and laid.piece is piece and laid.parent == node.id:  # and so at the same depth
-                node, step = laid.node, laid.step
-                known[step.block] = piece.data
-            else:
-                data = PLACEHOLDER if piece.masked else piece.data
-                block = self._block(data, known)
-                place = self._place(piece)
-                parent, node = node.id, self._node(node, block, place, piece, data, depth=depth)
-                step = PathStep(node.id, place, block, node.gap, node.chain)
-                if not piece.masked and len(piece.data) <= _MAX_LAID_BYTES:
-                    _remember(self._laid, id(piece), _Laid(piece, parent, node, step), _MAX_LAID)
-            path.append(step)
-        return path
+        while (at := len(path)) < len(pieces):
+            piece = pieces[at]
+            repeats = at < len(like.pieces) and piece is like.pieces[at]
+            if repeats and (not at or path[-1].node == like.path[at - 1].node):
+                upto = at + same_beginning(pieces[at:], like.pieces[at:])
+                path += like.path[at:upto]
+                own += [index for index in like.own if at <= index < upto]
+                node = _Node(path[-1].node, path[-1].gap, path[-1].chain)
+                continue
+            data = PLACEHOLDER if piece.masked else piece.data
+            block, place = self._block(data, {}), self._place(piece)
+            node = self._node(node, block, place, piece, data, depth=at + 1)
+            path.append(PathStep(node.id, place, block, node.gap, node.chain))
+            if piece.masked or piece.cut is not None or self.read_short(node.gap) != b"".join(piece.gap):
+                own.append(at)
+        return path, own
+
+    def _remember_path(self, pieces: Sequence[Piece], path: Sequence[PathStep], own: Sequence[int]) -> None:
+        """Remember where the latest bodies are, without those that this one goes on from."""
+        earlier = [one for one in self._laid if 8 * same_beginning(path, one.path) < 7 * len(one.path)]
+        self._laid = (_Laid(pieces, path, own), *earlier)[:_RECENT]
 
     def _literal(self, data: bytes, known: dict[int, bytes]) -> Literal:
         """Share a literal from the second time it is seen: many are new in every request, and a block has a price."""
@@ -236,13 +267,6 @@ class BlockTree:
             _remember(self._canonical, block, digest)
         return link(parent.chain or START, digest, role=role, opens=piece.opens)
 
-    def _gap(self, block: int) -> bytes:
-        if (gap := self._gaps.get(block)) is None:
-            gap = self.read_block(block)
-            if len(gap) <= _MAX_GAP:
-                _remember(self._gaps, block, gap)
-        return gap
-
     def _place(self, piece: Piece) -> int:
         return places.pack(
             section=piece.section,
@@ -267,7 +291,7 @@ def _inserted(cursor: sqlite3.Cursor) -> int:
     return cursor.lastrowid
 
 
-def _remember(memory: dict[K, V], key: K, value: V, limit: int | None = None) -> None:
-    if len(memory) >= (limit or MAX_REMEMBERED):
+def _remember(memory: dict[K, V], key: K, value: V) -> None:
+    if len(memory) >= MAX_REMEMBERED:
         memory.clear()
     memory[key] = value

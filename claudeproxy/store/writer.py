@@ -97,10 +97,14 @@ class ExchangeWriter:
                 columns["rules"] = self._unsettled(exchange, found["rules"])
             self._update("requests", columns, "n", number)
             clear(self._connection, number, STORED_WITH)
+            if exchange.response is not None:
+                self._forget("responses", "response_bodies", number=number)
         # A body that was whole in flight is cut already, and most are: the end of an exchange costs its answer only.
         if found is None or found["node"] is None or found["body_sha256"] != columns["body_sha256"]:
             body = exchange.request_body
             path = self.guard.run(exchange, number, Part.BODY, lambda: self._cut(body))
+            if found is not None:
+                self._forget("skeleton_blocks", "request_bodies", number=number)
             self._place_request_body(number, body, path)
         if exchange.response is not None:
             self._write_response(number, exchange, exchange.response)
@@ -121,7 +125,9 @@ class ExchangeWriter:
     def replace_body(self, number: int, body: RecordedBody) -> None:
         """Store a request's body again, cut by today's code, in place of one that was left as it came."""
         self._update("requests", body_columns(body), "n", number)
-        self._place_request_body(number, body, self._cut(body))
+        path = self._cut(body)
+        self._forget("skeleton_blocks", "request_bodies", number=number)
+        self._place_request_body(number, body, path)
 
     def _place_request_body(self, number: int, body: RecordedBody, path: StoredPath | None) -> None:
         place: dict[str, Column] = {
@@ -129,7 +135,6 @@ class ExchangeWriter:
             "skeleton": path.skeleton if path else None,
         }
         self._update("requests", place, "n", number)
-        self._connection.execute("DELETE FROM skeleton_blocks WHERE request = ?", (number,))
         if path is not None:
             self._connection.executemany(
                 "INSERT INTO skeleton_blocks VALUES (?, ?)", [(number, block) for block in sorted(path.references)]
@@ -153,7 +158,6 @@ class ExchangeWriter:
 
     def _write_response(self, number: int, exchange: RecordedExchange, response: RecordedResponse) -> None:
         columns = response_columns(exchange, response, self._headers.encode(response.headers))
-        self._connection.execute("DELETE FROM responses WHERE request = ?", (number,))
         self._insert("responses", {"request": number, **columns})
         self._write_body("response_bodies", number, response.body.data)
         self.guard.run(exchange, number, Part.ANSWER, lambda: self.save_answer(number, response.answer))
@@ -186,10 +190,14 @@ class ExchangeWriter:
         return None if row is None else self._codec.decompress(row[0], row[1])
 
     def _write_body(self, table: str, number: int, data: bytes | None) -> None:
-        self._connection.execute(f"DELETE FROM {table} WHERE request = ?", (number,))  # noqa: S608 - ours
         if data:
             codec, packed = self._codec.compress(data)
             self._insert(table, {"request": number, "codec": codec, "data": packed})
+
+    def _forget(self, *tables: str, number: int) -> None:
+        """Delete what an exchange had when it was stored before."""
+        for table in tables:
+            self._connection.execute(f"DELETE FROM {table} WHERE request = ?", (number,))  # noqa: S608 - ours
 
     def _insert(self, table: str, columns: Mapping[str, Column]) -> int:
         names, marks = ", ".join(columns), ", ".join("?" * len(columns))

@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from claudeproxy.accounting import chain as module
 from claudeproxy.accounting.chain import ChainReader
 from claudeproxy.accounting.models import model_traits
 from claudeproxy.sansio.jsonspans import JSONSpanError
 from tests.accounting.billing import text, tool
+from tests.sansio.growing import bodies
 
 KEEPS, DROPS = "claude-opus-4-6", "claude-haiku-4-5"
 THOUGHT = {"type": "thinking", "thinking": "hm", "signature": "s"}
@@ -158,6 +161,18 @@ def test_a_chain_does_not_depend_on_what_was_read_before(model):
         for body in variants():
             raw = json.dumps(body).encode()
             assert reader.read(raw) == ChainReader(model_traits(model)).read(raw)
+
+
+@settings(max_examples=60)
+@given(bodies(), st.sampled_from([KEEPS, DROPS]))
+def test_a_conversation_that_goes_on_has_the_chain_that_it_would_have_alone(sequence, model):
+    reader = ChainReader(model_traits(model))
+    for raw in sequence:
+        try:
+            alone = ChainReader(model_traits(model)).read(raw)
+        except JSONSpanError:
+            continue
+        assert reader.read(raw) == alone
 
 
 def test_few_chains_are_kept_one_of_each_conversation_and_no_large_ones(monkeypatch):

@@ -42,6 +42,16 @@ def test_the_least_recently_used_row_is_forgotten_first_and_said_so():
     assert LedgerRow("turn", key(2), None) in memory.take_changes()
 
 
+def test_prefixes_asked_for_together_are_used_together():
+    memory = Memory(size=3)
+    for number in (1, 2, 3):
+        memory.settle(key(number), key(9), Settled(number, Accuracy.SHARED))
+    found = memory.prefixes([key(1), key(7), key(2)])
+    assert [settled and settled.size for settled in found] == [1, None, 2]
+    memory.settle(key(4), key(9), Settled(4, Accuracy.SHARED))
+    assert [settled and settled.size for settled in memory.prefixes(list(map(key, (1, 2, 3, 4))))] == [1, 2, None, 4]
+
+
 def test_changes_are_told_once_and_only_when_something_changed():
     memory = Memory()
     settled = Settled(7, Accuracy.EXACT, 7)

@@ -149,7 +149,8 @@ def everything_stored(database: Path) -> Iterator[bytes]:
         register_functions(connection)
         connection.execute("CREATE VIRTUAL TABLE temp.terms USING fts5vocab(main, search_words, row)")
         tables = connection.execute("SELECT name FROM sqlite_master WHERE type IN ('table', 'view')").fetchall()
-        names = [name for (name,) in tables if not name.startswith("sqlite_") and name != "search_words"]  # `terms`
+        unread = ("search_words", "search_found")  # `terms`
+        names = [name for (name,) in tables if not name.startswith("sqlite_") and name not in unread]
         codec = Codec()
         for name in [*names, "terms"]:
             cursor = connection.execute(f'SELECT * FROM "{name}"')

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from claudeproxy.sansio import jsonspans
 from claudeproxy.sansio import messages as module
 from claudeproxy.sansio.jsonspans import JSONSpanError
 from claudeproxy.sansio.messages import MAX_BLOCKS, Section, common_prefix, exact_block, is_billing_header, layout
@@ -205,6 +206,53 @@ def test_what_is_taken_over_from_other_bodies_is_what_would_have_been_found(sequ
                 if any(block is one for one in blocks):
                     assert body[: block.end] == other[: block.end]
         seen.append((body, found.blocks))
+
+
+def written(*messages: str, before: str = '"model":"m",', after: str = ',"tools":[{"name":"t"}]') -> bytes:
+    return f'{{{before}"messages":[{",".join(messages)}]{after}}}'.encode()
+
+
+TALK = ['{"role":"user","content":"a"}', '{"content":[{"b":1},7],"id":[1],"role":"assistant"}', '{"role":"user"}',
+        '{"role":"user","content":"c","content":"d"}', '{"role":"user","content":[{"e":"\\ud800"}]}']  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "later",
+    [
+        written(*TALK, '{"role":"assistant","content":[{"f":1}]}', '{"role":"user"}'),
+        written(*TALK, after=',"system":"s","tools":[{"name":"t"},{"name":"u"}],"messages":[{"content":"z"}]'),
+        written(*TALK, before='"messages":[{"content":"y"}],"model":"m",'),
+        written(*TALK[:-1], '{"role":"user","content":[{"e":"\\ud801"}]}'),
+        written(*TALK[:-1]) + b" ",
+        written(*TALK[:2], '{"role":"system","content":[]}', after=""),
+        written(*TALK[:-1], '{"role":"user","content":[{"e":"\\ud800"}],"role":"assistant","content":"g"}'),
+    ],
+)
+def test_a_body_that_begins_as_another_is_cut_as_if_it_were_alone(later):
+    earlier = module._cut(written(*TALK), ())
+    found, alone = module._cut(later, (earlier,)), module._cut(later, ())
+    assert (found.layout, dict(found.contents), found.blocks) == (alone.layout, dict(alone.contents), alone.blocks)
+
+
+@pytest.mark.parametrize(
+    "later",
+    [written(*TALK)[:-1], written(*TALK, "1"), written(*TALK) + b"}", written(*TALK, after=',"messages":7')],
+)
+def test_a_body_that_begins_as_another_is_refused_as_if_it_were_alone(later):
+    earlier = module._cut(written(*TALK), ())
+    with pytest.raises(JSONSpanError):
+        module._cut(later, ())
+    with pytest.raises(JSONSpanError):
+        module._cut(later, (earlier,))
+
+
+def test_messages_that_were_taken_over_count(monkeypatch):
+    """A list that grows beyond the bound is refused however much of it is known."""
+    earlier = module._cut(written(*TALK), ())
+    monkeypatch.setattr(jsonspans, "MAX_ITEMS", len(TALK))
+    module._cut(written(*TALK, before=""), (earlier,))
+    with pytest.raises(JSONSpanError, match="more than"):
+        module._cut(written(*TALK, '{"role":"user"}'), (earlier,))
 
 
 def test_a_turn_takes_over_the_blocks_of_the_turn_before_it_in_conversations_side_by_side():

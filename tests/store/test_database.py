@@ -358,3 +358,28 @@ def test_reading_imports_no_server_and_no_tokenizer(database):
     )
     output, _ = process.communicate()
     assert output.strip() == "[]"
+
+
+_READ = """
+import sqlite3, sys
+connection = sqlite3.connect(sys.argv[1])
+print(connection.execute("SELECT count(*) FROM requests").fetchone()[0])
+connection.close()
+"""
+
+
+@pytest.mark.skipif(os.name != "posix", reason="locks of a process are POSIX's")
+def test_a_second_storage_in_a_process_leaves_the_first_ones_locks(database):
+    """Opening and closing the file would release them: another process would take its own end for the last one's."""
+
+    def counted():
+        ended = subprocess.run([sys.executable, "-c", _READ, str(database)], capture_output=True, text=True, check=True)
+        return int(ended.stdout)
+
+    with CaptureStorage(database) as first:
+        first.record([exchange(0, BODY)], {})
+        with CaptureStorage(database):
+            assert counted() == 1
+            assert database.with_name("captures.db-wal").exists()
+            first.record([exchange(1, BODY)], {})
+            assert counted() == 2

@@ -22,10 +22,24 @@ def test_a_request_goes_at_once_and_its_path_when_it_is_collected(storage):
     with storage.writing() as connection:
         work = deleter(storage, connection)
         assert not work.collect(lambda: False)
-        assert work.nodes == nodes
+        assert work.counts["nodes"] == nodes
     assert counts(storage)["nodes"] == 0
-    left = storage._connection.execute("SELECT node FROM abandoned_nodes").fetchall()
-    assert [tuple(row) for row in left] == [(0,)]  # its words are in the search index until that is merged
+    assert counts(storage)["abandoned_nodes"] == 0
+    assert storage._search.words.torn() == [0]  # its words are in the search index until that is merged
+
+
+def test_deleting_stops_for_time_and_looks_at_the_clock_after_a_few(storage):
+    for number in range(11):
+        record(storage, exchange(number, prompt(f"{number}")))
+    wanted, looks = numbers(storage), []
+    with storage.writing() as connection:
+        work = deleter(storage, connection)
+        assert work.delete(wanted, lambda: looks.append(1) or len(looks) == 2) == 8
+        assert (work.counts["requests"], work.counts["responses"]) == (8, 8)
+    assert numbers(storage) == wanted[8:]
+    with storage.writing() as connection:
+        assert deleter(storage, connection).delete(wanted[8:], lambda: True) == 3
+    assert numbers(storage) == []
 
 
 def test_collecting_stops_when_much_text_leaves_the_index(storage, monkeypatch):
@@ -38,7 +52,7 @@ def test_collecting_stops_when_much_text_leaves_the_index(storage, monkeypatch):
         with storage.writing() as connection:
             work = deleter(storage, connection)
             more = work.collect(lambda: False)
-            assert work.nodes <= 2  # a text, and perhaps a block without any above it
+            assert work.counts["nodes"] <= 2  # a text, and perhaps a block without any above it
         times += 1
     assert times >= 8
     assert unreferenced(storage) == {}
@@ -68,7 +82,7 @@ def test_a_path_is_collected_up_to_where_another_branches_off(storage):
         work = deleter(storage, connection)
         work.delete(numbers(storage)[:2])
         work.collect(lambda: False)
-        assert work.nodes == 1
+        assert work.counts["nodes"] == 1
     assert storage.request_body(kept[1]) == prompt("shared", "yes", "only there")
     assert unreferenced(storage) == {}
 

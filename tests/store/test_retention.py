@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import threading  # noqa: TID251 - a writer beside the one under test
+from collections import Counter
 
 import pytest
 
@@ -211,6 +212,38 @@ def test_a_step_merges_as_much_of_the_index_as_its_time_allows(storage, monkeypa
     assert found(storage, "1w17") == [ids[1]]
 
 
+# A statement of each: of a few requests' deletion, of a node's, and so on.
+_PARTS = ("INTO request_days", "explanation FROM nodes", "'merge'", "UPDATE nodes SET introduced", "incremental_vacuum")
+
+
+def test_no_step_goes_on_when_its_time_is_over(storage, monkeypatch):
+    """Each part of the work takes 9 ms of an injected clock: after the third the 20 of a step are over."""
+    clock, steps = 0.0, [Counter()]
+    monkeypatch.setattr("claudeproxy.store.steps.time.monotonic", lambda: clock)
+    monkeypatch.setattr("claudeproxy.store.steps.time.thread_time", lambda: 0.0)
+    monkeypatch.setattr("claudeproxy.store.words._MERGE_PAGES", 1)
+    fill(storage, 30)
+    fill(storage, 20, first=50)  # the same conversation: its nodes stay, with another earliest request
+    for number in range(8):
+        record(storage, exchange(number, prompt(many(number))))
+
+    def work(statement):
+        nonlocal clock
+        if statement == "COMMIT":
+            steps.append(Counter())
+        for part in _PARTS:
+            if part in statement:
+                clock += 0.009
+                steps[-1][part] += 1
+
+    storage._connection.set_trace_callback(work)
+    Retention(storage, pause=lambda _: None).expire(before_ns=START + 40 * SECOND)
+    storage._connection.set_trace_callback(None)
+    assert [step for step in steps if sum(step.values()) > 3] == []
+    total = sum(steps, Counter())
+    assert all(total[part] > 3 for part in _PARTS), total
+
+
 # --- beside a recorder -----------------------------------------------------------------------------------------
 
 
@@ -309,7 +342,7 @@ def test_a_crash_in_the_middle_leaves_a_consistent_database_and_the_next_run_fin
 
 def test_words_whose_merging_was_stopped_leave_the_index_with_the_next_run(storage, monkeypatch):
     """Nothing is left to delete then: that they are still there must have been noted."""
-    monkeypatch.setattr("claudeproxy.store.search._MERGE_PAGES", 1)
+    monkeypatch.setattr("claudeproxy.store.words._MERGE_PAGES", 1)
     monkeypatch.setattr("claudeproxy.store.retention._MERGED", 0)
     gone, _ = (record(storage, exchange(n, prompt(f"{SECRET if not n else ''} {many(n)}"))) for n in range(2))
     in_index = "SELECT count(*) FROM search_words_data WHERE instr(block, CAST(? AS BLOB))"
@@ -327,7 +360,7 @@ def test_words_whose_merging_was_stopped_leave_the_index_with_the_next_run(stora
     assert storage._connection.execute(in_index, (SECRET[3:],)).fetchone()[0] > 0
     retention(storage).expire()
     assert storage._connection.execute(in_index, (SECRET[3:],)).fetchone()[0] == 0
-    assert counts(storage)["abandoned_nodes"] == 0
+    assert storage._search.words.torn() == []
 
 
 def test_a_storage_that_cannot_be_written_says_so(storage, database):

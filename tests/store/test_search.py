@@ -181,7 +181,7 @@ def test_words_are_taken_out_without_merging_and_fts5_is_left_as_it_was(storage)
     )
     while True:
         with storage.writing() as connection:
-            if not search.SearchIndex(connection, storage._writer.tree).merge():
+            if not search.SearchIndex(connection, storage._writer.tree).words.merge(0):
                 break
     assert run(pieces).fetchone()[0] < 8
     assert found(storage, "word3") == []

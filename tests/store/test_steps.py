@@ -39,7 +39,26 @@ def test_a_step_has_had_its_time_by_the_processor_or_by_the_clock(storage, monke
         processor = 0.008
         assert steps.share() == pytest.approx(1)
         clock = 0.04
-    assert (steps.last, steps.used) == (pytest.approx(0.04), pytest.approx(2))
+    assert steps.last == pytest.approx(0.04)
+
+
+def test_a_step_leaves_time_for_its_commit_as_long_as_the_last_ones_took(storage, monkeypatch):
+    clock = 0.0
+    monkeypatch.setattr("claudeproxy.store.steps.time.monotonic", lambda: clock)
+    monkeypatch.setattr("claudeproxy.store.steps.time.thread_time", lambda: 0.0)
+    steps, commits = Steps(storage, lambda _: None), [0.004, 0.5, 0.0, 0.0]
+
+    def commit(statement):
+        nonlocal clock
+        if statement == "COMMIT":
+            clock += commits.pop(0)
+
+    storage._connection.set_trace_callback(commit)
+    had = []
+    while commits:
+        with steps.step():
+            had.append(steps.share())
+    assert had == pytest.approx([0, 0.2, 0.5, 0.45])  # never more than half: something must get done
 
 
 def test_a_step_that_fails_is_undone(storage):
@@ -96,6 +115,31 @@ def test_free_pages_and_the_log_are_given_back(storage, database):
     assert steps.used_bytes() < full
     steps.give_back()
     assert steps.file_bytes() == steps.used_bytes() == database.stat().st_size
+
+
+def test_pages_are_given_back_for_as_long_as_there_is_time(storage, monkeypatch):
+    clock = 0.0
+    monkeypatch.setattr("claudeproxy.store.steps.time.monotonic", lambda: clock)
+    monkeypatch.setattr("claudeproxy.store.steps.time.thread_time", lambda: 0.0)
+    storage.record([exchange(n, prompt(f"{n}" * 20_000)) for n in range(50)], {})
+    with storage.writing() as connection:
+        connection.execute("CREATE TABLE filler (data BLOB)")
+        connection.execute("INSERT INTO filler VALUES (zeroblob(100000))")
+        connection.execute("DROP TABLE filler")
+
+    def vacuum(statement):
+        nonlocal clock
+        clock += 0.01 if "incremental_vacuum" in statement else 0
+
+    def free():
+        return storage._connection.execute("PRAGMA freelist_count").fetchone()[0]
+
+    steps, before = Steps(storage, lambda _: None), free()
+    storage._connection.set_trace_callback(vacuum)
+    assert not steps.give_back(0.05)
+    assert before - free() == 6  # two a step of 20 ms
+    assert steps.give_back()
+    assert free() == 0
 
 
 def test_a_reader_that_holds_a_snapshot_keeps_the_log_but_not_the_work(storage, database):

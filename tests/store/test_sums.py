@@ -68,9 +68,37 @@ def test_they_are_the_sums_of_the_pieces(data):
         adding = module.SourceSums(storage._connection)
         for _ in range(2):  # from the database, then from memory
             run("DELETE FROM source_runs")
-            adding.save(1, list(zip(path, packed, strict=True)), loose, priced)
+            adding.save(1, path, packed, loose, priced)
             got = {row[0]: [*row[1:]] for row in run("SELECT source, tokens, cost, segments FROM request_sources")}
             assert got == expected
+        storage.close()
+
+
+@settings(max_examples=25)
+@given(st.data())
+def test_they_are_the_same_whatever_beginning_they_go_on_from(data):
+    with tempfile.TemporaryDirectory() as directory:
+        storage, path = made(Path(directory))
+        run = storage._connection.execute
+        source = run("SELECT min(id) FROM sources").fetchone()[0]
+        lasting = module.SourceSums(storage._connection)
+        numbers = [0 if s.explanation is None else 20 + index for index, s in enumerate(path)]
+        for _ in range(5):
+            if data.draw(st.booleans()):
+                numbers[data.draw(st.integers(0, len(path) - 1))] += 5
+            upto = data.draw(st.integers(1, len(path)))
+            packed = [pack(number, ESTIMATED) for number in numbers[:upto]]
+            loose = [(BEFORE, data.draw(st.sampled_from((7, 9))), 1, source), (AFTER, 3, 1, source)]
+            total = sum(numbers[:upto]) + loose[0][1] + 3
+            read = data.draw(st.integers(0, total))
+            priced = data.draw(st.none() | st.just(Priced((read, 0, 0, total - read), (1, 3, 2, 4))))
+            found = []
+            for adding in (lasting, module.SourceSums(storage._connection)):
+                run("DELETE FROM source_runs")
+                adding.save(1, path[:upto], packed, loose, priced)
+                found.append([tuple(row) for row in run("SELECT * FROM request_sources ORDER BY source")])
+            assert found[0] == found[1]
+        assert len(lasting._beginnings) <= 4
         storage.close()
 
 
@@ -80,6 +108,6 @@ def test_memory_is_bounded(tmp_path, monkeypatch):
     adding = module.SourceSums(storage._connection)
     for number in range(3):
         storage._connection.execute("DELETE FROM source_runs")
-        adding.save(1, [(step, pack(number, 2)) for step in path], [], None)
+        adding.save(1, path, [pack(number, 2)] * len(path), [], None)
     assert len(adding._divided) <= len(path)
     storage.close()

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 from datetime import UTC, datetime
 from functools import cache
-from importlib.resources import files
 from typing import TYPE_CHECKING, TypedDict
 
 if TYPE_CHECKING:
@@ -33,6 +32,8 @@ class Fresh(TypedDict):
 @cache
 def fresh() -> Fresh:
     """Read the file."""
+    from importlib.resources import files  # loads more than all of this package, and who only reads makes no schema
+
     found: Fresh = json.loads(files("claudeproxy.store.schema").joinpath(NAME).read_text(encoding="utf-8"))
     return found
 
