@@ -16,7 +16,7 @@ from claudeproxy.model import Accuracy
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-MAX_ROWS = 8_000  # of each table; a block in its place is a row of some 200 bytes: 40 conversations of 200 blocks
+MAX_ROWS = 6_000  # of each table; a block in its place is a row of some 200 bytes: 30 conversations of 200 blocks
 PREFIX, BLOCK, TURN = "prefix", "block", "turn"
 TABLES = (PREFIX, BLOCK, TURN)
 
