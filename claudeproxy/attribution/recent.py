@@ -1,7 +1,8 @@
 """The requests that were divided lately: a turn repeats one of them nearly to its end, and takes over what it found.
 
 Apart from `engine`, which divides. It compares objects, never bytes: `sansio.messages.layout` gives the same block for
-the same bytes in the same place. Bounded by bytes, as blocks keep their views alive.
+the same bytes in the same place. Bounded by bytes, as blocks keep their views alive, and
+by number.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from claudeproxy.attribution.views import BlockView
     from claudeproxy.model import BlockAttribution
     from claudeproxy.sansio.messages import BlockSpan
+
+_MOST = 8  # requests, each compared with every one that comes: of small ones thousands would fit
 
 
 class Divided(NamedTuple):
@@ -66,10 +69,9 @@ class Recent:
         if divided.length > self._limit:
             return
         others = [one for one in self._kept if 2 * sum(map(is_, divided.blocks, one.blocks)) < len(one.blocks)]
-        held = accumulate(one.length for one in (divided, *others))
-        self._kept = [
-            one for one, bytes_so_far in zip((divided, *others), held, strict=True) if bytes_so_far <= self._limit
-        ]
+        kept = (divided, *others)[:_MOST]
+        held = accumulate(one.length for one in kept)
+        self._kept = [one for one, bytes_so_far in zip(kept, held, strict=True) if bytes_so_far <= self._limit]
 
 
 def _stands(block: BlockSpan) -> tuple[object, ...]:

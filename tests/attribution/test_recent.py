@@ -55,8 +55,10 @@ def test_one_request_of_each_conversation_is_kept():
     assert [len(one.blocks) for one in recent._kept] == [4, 4]
 
 
-@pytest.mark.parametrize(("lengths", "kept"), [((40, 40, 40), 2), ((10, 10, 101), 2), ((100, 10), 1), ((), 0)])
-def test_what_is_kept_is_bounded_by_the_bytes_of_the_bodies(lengths, kept):
+@pytest.mark.parametrize(
+    ("lengths", "kept"), [((40, 40, 40), 2), ((10, 10, 101), 2), ((100, 10), 1), ((), 0), ((1,) * 9, 8)]
+)
+def test_what_is_kept_is_bounded_by_the_bytes_of_the_bodies_and_their_number(lengths, kept):
     recent = Recent(100)
     for number, length in enumerate(lengths):
         recent.keep(divided(f"bounded {number} {length}", 2, length))
