@@ -14,6 +14,7 @@ import pytest
 import trio
 
 from claudeproxy.model import State
+from claudeproxy.store.storage import CaptureStorage
 from claudeproxy.testing import Gate, Pace, always, says, text
 from claudeproxy.testing.scripts import Replies
 from tests.integrity.rewriters import make_older
@@ -87,6 +88,18 @@ async def recorder_says(running: Running, **wanted: object) -> dict[str, object]
             await trio.sleep(0.05)
 
 
+async def noted_as_unfinished(home: Path) -> None:
+    """Wait until the record knows of a capture of which something could not be derived."""
+
+    def noted() -> bool:
+        with CaptureStorage(home / "captures.db", read_only=True) as storage:
+            return storage.unfinished() != {}
+
+    with trio.fail_after(PATIENCE):
+        while not await trio.to_thread.run_sync(noted):  # noqa: ASYNC110
+            await trio.sleep(0.05)
+
+
 async def asked(running: Running, bodies: list[bytes]) -> str:
     """Ask them all; what the client saw, in words."""
     answers = set()
@@ -137,7 +150,8 @@ async def test_what_a_body_does_to_the_recorder_costs_its_explanation(
             async with command_serving(home, mock.url, log=log) as running:
                 client = await asked(running, BODIES)
                 await journals_read(home, explained=len(BODIES) - 1)
-                said = await health(running)
+                await noted_as_unfinished(home)  # what came after it may be explained before it is given up
+                said = await recorder_says(running, restarts=3 if act == "die" else 0, deaths=0)
                 found = await doctor(home)
                 await stop(running)
     recorder = said["recorder"]
