@@ -69,18 +69,26 @@ class Route:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scenario:
-    """What is asked for. `requests` per connection and round; paced streams leave an event every `delay` seconds."""
+    """What is asked for. `requests` per connection and round; paced streams leave an event every `delay` seconds.
+
+    The streams of a round take turns within that time, whoever brought which request when (`target`): events that leave
+    together wait for each other at everybody's, and how far together they leave would say how the requests came.
+    """
 
     name: str
     concurrency: int
     requests: int
     delay: float = 0.0
 
-    @property
-    def target(self) -> str:
-        """The path that makes the upstream answer so."""
+    def phase(self, number: int) -> float:
+        """Seconds by which connection `number` is behind connection 0, within `delay`."""
+        return self.delay * number / self.concurrency
+
+    def target(self, number: int) -> str:
+        """The path that makes the upstream answer so on connection `number`."""
         kind = self.name.split("-", maxsplit=1)[0]
-        return f"/v1/messages?beta=true&kind={kind}" + (f"&delay={self.delay}" if self.delay else "")
+        pace = f"&delay={self.delay}&phase={self.phase(number):.6f}" if self.delay else ""
+        return f"/v1/messages?beta=true&kind={kind}{pace}"
 
 
 @dataclass(slots=True, kw_only=True)
@@ -122,14 +130,13 @@ async def measure(route: Route, scenario: Scenario, requests: Requests) -> Sampl
     host = route.host
     go = trio.Event()
     prepared = [
-        [requests.make(route.prefix + scenario.target, host) for _ in range(scenario.requests)]
-        for _ in range(scenario.concurrency)
+        [requests.make(route.prefix + scenario.target(number), host) for _ in range(scenario.requests)]
+        for number in range(scenario.concurrency)
     ]
     async with trio.open_nursery() as nursery:
         for number, bodies in enumerate(prepared):
             warm = requests.make(route.prefix + "/v1/messages?kind=json", host)
-            stagger = scenario.delay * number / scenario.concurrency
-            await nursery.start(_client, route, warm, bodies, stagger, go, sample)
+            await nursery.start(_client, route, warm, bodies, scenario.phase(number), go, sample)
         start = time.perf_counter()
         go.set()
     sample.seconds = time.perf_counter() - start

@@ -72,7 +72,7 @@ async def beside(
     for number in range(rounds):
         for one in pair if number % 2 else pair[::-1]:
             before, sample = cpu_seconds(one.pid), Sample()
-            await drive(one.route, scenario.target, requests, sample, rate=most / 2, seconds=seconds, pool=POOL)
+            await drive(one.route, scenario.target(0), requests, sample, rate=most / 2, seconds=seconds, pool=POOL)
             samples[one.name].append(sample)
             cpu[one.name] += await settle(one) - before
     rows = []

@@ -38,7 +38,11 @@ def chunked(event: bytes) -> bytes:
 
 
 class Upstream:
-    """Answers by the query: ``kind=json``, ``kind=burst`` (all events in one write), ``kind=paced&delay=SECONDS``."""
+    """Answers by the query: ``kind=json``, ``kind=burst`` (all events in one write), or ``kind=paced``.
+
+    A paced answer has an event every ``delay=SECONDS``, each as long after the full ones of those as ``phase=SECONDS``
+    says: when an event leaves does not depend on when the request came.
+    """
 
     def __init__(self, events: int) -> None:
         whole = message(events)
@@ -86,9 +90,11 @@ class Upstream:
         if b"kind=paced" not in target:
             await stream.send_all(self._burst if b"kind=burst" in target else self._json)
             return
-        delay = float(target.partition(b"delay=")[2])
+        pace = {key: float(value) for key, _, value in (part.partition(b"=") for part in target.split(b"&")[-2:])}
+        delay, phase = pace[b"delay"], pace[b"phase"]
         await stream.send_all(self._head)
-        start = trio.current_time()
+        now = trio.current_time()
+        start = now + (phase - now) % delay
         for number, event in enumerate(self._paced):
             await trio.sleep(max(0.0, start + number * delay - trio.current_time()))
             await stream.send_all(event.replace(STAMP, b"@%019d" % time.monotonic_ns()))
